@@ -1,0 +1,314 @@
+//! Dense convolution by the register tile, without copies: forward and input gradient, which differ in who reads, who writes and which taps.
+//!
+//! A *panel* is 16 written channels. It reads the contiguous range of channels that its groups cover; packed weights are zero where groups
+//! differ (so an infinity in one group makes NaN of the other groups of its panel). For each class of cells and each panel, the tile walks
+//! blocks of read channels, then taps, then the channels of the block. This is the order of every sum, at edges too.
+
+use super::largest_divisor;
+use super::tile::{PANEL, ROWS, Step, pieces, tile, with_rows};
+use super::windows::{Cell, Class};
+use crate::cpu::{Cpu, WithSimd};
+use crate::geometry::ConvGeometry;
+use crate::layout::{BLOCK, blocks};
+use crate::simd::Simd;
+use crate::threads::{SharedMut, job_goal, share};
+
+/// Bytes of read activations that a job may cover, so that they stay in the second-level cache beside a panel of weights.
+const JOB_BYTES: usize = 256 << 10;
+
+/// Cells that a group of images should have: enough to fill the tiles of edges and corners.
+const GROUP_CELLS: usize = 512;
+
+/// One side of the product.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Side {
+    pub(crate) channels: usize,
+    pub(crate) cells: usize,
+}
+
+impl Side {
+    fn blocks(self) -> usize {
+        blocks(self.channels)
+    }
+
+    /// Elements of one image.
+    fn image_len(self) -> usize {
+        self.blocks() * self.cells * BLOCK
+    }
+}
+
+/// The plan of one pass. Tables hold offsets in elements, for one group of images.
+#[derive(Debug)]
+pub(crate) struct Direct {
+    batch: usize,
+    groups: usize,
+    taps: usize,
+    read: Side,
+    write: Side,
+    panels: Vec<Panel>,
+    steps: Vec<Step>,
+    cells: Vec<Cell>,
+    tiles: Vec<Tile>,
+    group_images: usize,
+    chunks: usize,
+    panel_sets: usize,
+}
+
+#[derive(Debug)]
+struct Panel {
+    /// Range of read channels.
+    channels: std::ops::Range<usize>,
+    /// Start in the packed weight.
+    packed: usize,
+    /// For each class, its range of `steps`.
+    steps: Vec<std::ops::Range<usize>>,
+}
+
+#[derive(Debug)]
+struct Tile {
+    class: usize,
+    cells: std::ops::Range<usize>,
+}
+
+impl Direct {
+    pub(crate) fn forward(g: &ConvGeometry) -> Self {
+        let read = Side { channels: g.in_channels, cells: g.input.iter().product() };
+        let write = Side { channels: g.out_channels, cells: g.output.iter().product() };
+        Self::new(g, read, write, &super::windows::forward(g))
+    }
+
+    pub(crate) fn input_gradient(g: &ConvGeometry) -> Self {
+        let read = Side { channels: g.out_channels, cells: g.output.iter().product() };
+        let write = Side { channels: g.in_channels, cells: g.input.iter().product() };
+        Self::new(g, read, write, &super::windows::input_gradient(g))
+    }
+
+    fn new(g: &ConvGeometry, read: Side, write: Side, classes: &[Class]) -> Self {
+        let taps = g.window.kernel.iter().product();
+        let (panels, steps) = panels(g.groups, taps, read, write, classes);
+
+        let group_images = largest_divisor(g.batch, GROUP_CELLS.div_ceil(write.cells.max(1)));
+        let mut cells = vec![];
+        let mut tiles = vec![];
+        for (class, Class { cells: of_image, .. }) in classes.iter().enumerate() {
+            let first = cells.len();
+            for image in 0..group_images {
+                cells.extend(of_image.iter().map(|cell| Cell {
+                    write: image * write.image_len() + cell.write * BLOCK,
+                    read: image * read.image_len() + cell.read * BLOCK,
+                }));
+            }
+            tiles.extend(
+                pieces(cells.len() - first, ROWS)
+                    .map(|cells| Tile { class, cells: first + cells.start..first + cells.end }),
+            );
+        }
+
+        let image_groups = g.batch.checked_div(group_images).unwrap_or(0);
+        let bytes = group_images * read.image_len() * size_of::<f32>();
+        let mut chunks = bytes.div_ceil(JOB_BYTES).clamp(1, tiles.len().max(1));
+        let goal = job_goal(g.macs());
+        let panel_sets = goal.div_ceil((image_groups * chunks).max(1)).clamp(1, panels.len());
+        chunks = chunks.max(goal.div_ceil((image_groups * panel_sets).max(1))).min(tiles.len().max(1));
+        Self {
+            batch: g.batch,
+            groups: g.groups,
+            taps,
+            read,
+            write,
+            panels,
+            steps,
+            cells,
+            tiles,
+            group_images,
+            chunks,
+            panel_sets,
+        }
+    }
+
+    pub(crate) fn packed_len(&self) -> usize {
+        self.panels.last().map_or(0, |last| last.packed + last.channels.len() * self.taps * PANEL)
+    }
+
+    /// Packs `weight`, in which the taps of written channel `w` and read channel `r` of its group start at `start(w, r)`.
+    pub(crate) fn pack(
+        &self,
+        cpu: &Cpu,
+        weight: &[f32],
+        packed: &mut [f32],
+        start: impl Fn(usize, usize) -> usize + Sync,
+    ) {
+        let out = SharedMut::new(packed);
+        let (group_read, group_write) = (self.read.channels / self.groups, self.write.channels / self.groups);
+        cpu.threads.run(self.panels.len(), |job, _| {
+            let panel = &self.panels[job];
+            // SAFETY: panels are disjoint, and each is written by its own job.
+            let packed = unsafe { out.slice(panel.packed, panel.channels.len() * self.taps * PANEL) };
+            packed.fill(0.0);
+            for lane in 0..PANEL.min(self.write.channels - job * PANEL) {
+                let written = job * PANEL + lane;
+                let group = written / group_write;
+                for read in group * group_read..(group + 1) * group_read {
+                    let weight = &weight[start(written, read)..][..self.taps];
+                    let (at, tap_len) = self.packed_at(panel, read);
+                    for (tap, &weight) in weight.iter().enumerate() {
+                        packed[at + tap * tap_len + lane] = weight;
+                    }
+                }
+            }
+        });
+    }
+
+    /// Where tap 0 of a read channel stands in the panel, and the distance between taps.
+    fn packed_at(&self, panel: &Panel, read: usize) -> (usize, usize) {
+        let block = (read / BLOCK * BLOCK).max(panel.channels.start)
+            ..(read / BLOCK * BLOCK + BLOCK).min(panel.channels.end);
+        let before = (block.start - panel.channels.start) * self.taps;
+        ((before + read - block.start) * PANEL, block.len() * PANEL)
+    }
+
+    pub(crate) fn run(&self, cpu: &Cpu, x: &[f32], packed: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+        assert_eq!(x.len(), self.batch * self.read.image_len(), "elements that the pass reads");
+        assert_eq!(y.len(), self.batch * self.write.image_len(), "elements that the pass writes");
+        assert_eq!(packed.len(), self.packed_len(), "packed weight");
+        assert!(bias.is_none_or(|bias| bias.len() == self.write.channels), "bias");
+        let y = SharedMut::new(y);
+        let jobs = self.batch.checked_div(self.group_images).unwrap_or(0) * self.chunks * self.panel_sets;
+        cpu.threads.run(jobs, |job, _| cpu.isa.dispatch(Job { plan: self, x, packed, bias, y, job }));
+    }
+}
+
+/// Panels with their steps; panels that cover their blocks alike share the steps.
+fn panels(groups: usize, taps: usize, read: Side, write: Side, classes: &[Class]) -> (Vec<Panel>, Vec<Step>) {
+    let mut panels: Vec<Panel> = vec![];
+    let mut steps = vec![];
+    let (group_read, group_write) = (read.channels / groups, write.channels / groups);
+    let mut packed = 0;
+    for first in (0..write.channels).step_by(PANEL) {
+        let last = (first + PANEL).min(write.channels) - 1;
+        let channels = first / group_write * group_read..(last / group_write + 1) * group_read;
+        let alike = |panel: &&Panel| {
+            panel.channels.len() == channels.len() && panel.channels.start % BLOCK == channels.start % BLOCK
+        };
+        let ranges = match panels.iter().rev().find(alike) {
+            Some(panel) => panel.steps.clone(),
+            None => {
+                let of_class = |class: &Class| {
+                    let start = steps.len();
+                    steps_of(&channels, read.cells, taps, class, &mut steps);
+                    start..steps.len()
+                };
+                classes.iter().map(of_class).collect()
+            }
+        };
+        let len = channels.len() * taps * PANEL;
+        panels.push(Panel { channels, packed, steps: ranges });
+        packed += len;
+    }
+    (panels, steps)
+}
+
+/// The steps of one class: blocks of the channel range, then taps. Offsets in `a` count from the start of the first block.
+fn steps_of(
+    channels: &std::ops::Range<usize>,
+    cells: usize,
+    taps: usize,
+    class: &Class,
+    steps: &mut Vec<Step>,
+) {
+    let first = channels.start / BLOCK;
+    for block in first..channels.end.div_ceil(BLOCK) {
+        let lanes = channels.start.max(block * BLOCK)..channels.end.min((block + 1) * BLOCK);
+        for tap in &class.taps {
+            steps.push(Step {
+                a: ((block - first) * cells + tap.read) * BLOCK + lanes.start % BLOCK,
+                b: ((lanes.start - channels.start) * taps + tap.index * lanes.len()) * PANEL,
+                k: lanes.len(),
+            });
+        }
+    }
+}
+
+struct Job<'a> {
+    plan: &'a Direct,
+    x: &'a [f32],
+    packed: &'a [f32],
+    bias: Option<&'a [f32]>,
+    y: SharedMut<'a>,
+    job: usize,
+}
+
+impl WithSimd for Job<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let plan = self.plan;
+        let (set, rest) = (self.job % plan.panel_sets, self.job / plan.panel_sets);
+        let (chunk, group) = (rest % plan.chunks, rest / plan.chunks);
+        let tiles = &plan.tiles[share(plan.tiles.len(), plan.chunks, chunk)];
+        for panel in share(plan.panels.len(), plan.panel_sets, set) {
+            if (panel * 2 + 1) < plan.write.blocks() {
+                self.panel::<S, 2>(s, group * plan.group_images, panel, tiles);
+            } else {
+                self.panel::<S, 1>(s, group * plan.group_images, panel, tiles);
+            }
+        }
+    }
+}
+
+impl Job<'_> {
+    /// The `tiles` of one panel, of the group of images that starts with `image`. The panel has `NV` blocks.
+    #[inline(always)]
+    fn panel<S: Simd, const NV: usize>(&self, s: S, image: usize, number: usize, tiles: &[Tile]) {
+        let plan = self.plan;
+        let panel = &plan.panels[number];
+        let mut start = [s.splat(0.0); NV];
+        if let Some(bias) = self.bias {
+            for (start, bias) in start.iter_mut().zip(bias[number * PANEL..].chunks(BLOCK)) {
+                *start = s.from_slice(bias);
+            }
+        }
+        let x = image * plan.read.image_len() + panel.channels.start / BLOCK * plan.read.cells * BLOCK;
+        let y = image * plan.write.image_len() + number * 2 * plan.write.cells * BLOCK;
+        for tile in tiles {
+            let steps = &plan.steps[panel.steps[tile.class].clone()];
+            let cells = &plan.cells[tile.cells.clone()];
+            with_rows!(cells.len(), MR in [1 2 3 4 5 6] => {
+                // SAFETY: `run` has checked the lengths that the tables were made for; no other job writes these cells of this panel.
+                unsafe { self.tile::<S, MR, NV>(s, x, y, panel.packed, start, steps, cells) }
+            });
+        }
+    }
+
+    /// # Safety
+    /// `x`, `packed` and `y` are starts for which the tables stay inside the slices; no other thread writes these cells.
+    #[inline(always)]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one tile: three places, the start of its sums, and its two tables"
+    )]
+    unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(
+        &self,
+        s: S,
+        x: usize,
+        y: usize,
+        packed: usize,
+        start: [S::V; NV],
+        steps: &[Step],
+        cells: &[Cell],
+    ) {
+        let mut acc = [start; MR];
+        // SAFETY: the caller's promise; a cell without taps has no steps, and its start is not read.
+        unsafe {
+            let a = std::array::from_fn(|i| self.x.as_ptr().wrapping_add(x + cells[i].read));
+            let b = std::array::from_fn(|j| self.packed.as_ptr().wrapping_add(packed + j * BLOCK));
+            tile(s, &mut acc, a, b, steps, (1, PANEL));
+            for (acc, cell) in acc.iter().zip(cells) {
+                for (j, acc) in acc.iter().enumerate() {
+                    s.store(self.y.as_ptr().add(y + j * self.plan.write.cells * BLOCK + cell.write), *acc);
+                }
+            }
+        }
+    }
+}

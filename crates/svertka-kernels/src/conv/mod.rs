@@ -1,0 +1,275 @@
+//! Convolution: plans made once for a geometry, run many times. A plan owns its tables; running allocates nothing.
+//!
+//! Forward: [`Forward`] computes `y = x * weight + bias`; [`InputGradient`] and [`WeightGradient`] are its two adjoints. Activations are blocked
+//! (see [`crate::layout`]), weights plain `O x C/groups x D x H x W` until `pack` arranges them for one pass.
+//!
+//! Each algorithm is one file: `direct.rs`, with its weight gradient in `weight_gradient.rs`, and `depthwise.rs`. They share the loops of
+//! `tile.rs`, the tables of `windows.rs`, where padding, stride and dilation are turned into offsets so that no algorithm mentions them, and,
+//! for weight gradients, the walk of `sweep.rs`. Sums have one order, whatever the number of threads and the place of an image in its batch.
+//! Taps on padding are left out of the sum, so not even an infinite weight meets a padded zero.
+//!
+//! ```
+//! use svertka_kernels::{Buffer, Cpu, conv::Forward, geometry::{ConvGeometry, Window}, layout};
+//! // Two pictures of 1 x 4 x 5, one 1 x 3 filter of ones, padding 1 along the width.
+//! let window = Window { kernel: [1, 1, 3], padding: [(0, 0), (0, 0), (1, 1)], ..Window::default() };
+//! let geometry = ConvGeometry::new(2, 1, 1, 1, [1, 4, 5], window).unwrap();
+//! let cpu = Cpu::new(1);
+//! let plan = Forward::new(&geometry);
+//! let (mut packed, mut scratch) = (Buffer::zeroed(plan.packed_len()), Buffer::zeroed(plan.scratch_len(1)));
+//! plan.pack(&cpu, &[1.0; 3], &mut packed);
+//! let mut x = Buffer::zeroed(layout::blocked_len(2, 1, 20));
+//! layout::to_blocked(2, 1, 20, &[1.0; 40], &mut x, &cpu);
+//! let mut y = Buffer::zeroed(x.len());
+//! plan.run(&cpu, &x, &packed, Some(&[0.5]), &mut y, &mut scratch);
+//! let mut plain = [0.0; 40];
+//! layout::to_plain(2, 1, 20, &y, &mut plain, &cpu);
+//! assert_eq!(plain[..5], [2.5, 3.5, 3.5, 3.5, 2.5]);
+//! ```
+
+mod depthwise;
+mod direct;
+mod sweep;
+pub(crate) mod tile;
+mod weight_gradient;
+mod windows;
+
+use crate::cpu::Cpu;
+use crate::geometry::ConvGeometry;
+use depthwise::{Depthwise, DepthwiseWeightGradient};
+use direct::Direct;
+use weight_gradient::DirectWeightGradient;
+
+/// A way to compute a convolution and its gradients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// The register tile over any geometry.
+    Direct,
+    /// Vectors of channels that do not mix: as many groups as input and output channels.
+    Depthwise,
+}
+
+impl Algorithm {
+    /// Every algorithm.
+    pub const ALL: [Self; 2] = [Self::Direct, Self::Depthwise];
+
+    /// Lower-case name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Depthwise => "depthwise",
+        }
+    }
+
+    /// Whether this algorithm can compute `geometry`.
+    pub fn supports(self, geometry: &ConvGeometry) -> bool {
+        match self {
+            Self::Direct => true,
+            Self::Depthwise => {
+                geometry.groups == geometry.in_channels && geometry.groups == geometry.out_channels
+            }
+        }
+    }
+
+    /// The algorithm for `geometry`; it does not depend on the batch.
+    pub fn choose(geometry: &ConvGeometry) -> Self {
+        // With one channel in all, depthwise vectors would hold one real lane; the tile's do too, but it has more pixels in flight.
+        if geometry.in_channels > 1 && Self::Depthwise.supports(geometry) {
+            Self::Depthwise
+        } else {
+            Self::Direct
+        }
+    }
+}
+
+/// The two algorithms of a pass.
+#[derive(Debug)]
+enum Plan<A, B> {
+    Direct(A),
+    Depthwise(B),
+}
+
+/// Constructors and sizes that the three passes share.
+macro_rules! pass {
+    ($(#[$doc:meta])* $name:ident: $direct:ty = $make_direct:expr, $depthwise:ty = $make_depthwise:expr) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name {
+            geometry: ConvGeometry,
+            plan: Plan<$direct, $depthwise>,
+        }
+
+        impl $name {
+            /// The plan for `geometry` with the algorithm that suits it.
+            pub fn new(geometry: &ConvGeometry) -> Self {
+                Self::planned(geometry, Algorithm::choose(geometry))
+            }
+
+            /// The plan with the named algorithm, if that can compute `geometry`.
+            pub fn with_algorithm(geometry: &ConvGeometry, algorithm: Algorithm) -> Option<Self> {
+                algorithm.supports(geometry).then(|| Self::planned(geometry, algorithm))
+            }
+
+            fn planned(geometry: &ConvGeometry, algorithm: Algorithm) -> Self {
+                let plan = match algorithm {
+                    Algorithm::Direct => Plan::Direct($make_direct(geometry)),
+                    Algorithm::Depthwise => Plan::Depthwise($make_depthwise(geometry)),
+                };
+                Self { geometry: *geometry, plan }
+            }
+
+            /// The algorithm in use.
+            pub fn algorithm(&self) -> Algorithm {
+                match self.plan {
+                    Plan::Direct(_) => Algorithm::Direct,
+                    Plan::Depthwise(_) => Algorithm::Depthwise,
+                }
+            }
+
+            /// What the plan was made for.
+            pub fn geometry(&self) -> &ConvGeometry {
+                &self.geometry
+            }
+        }
+    };
+}
+
+pass! {
+    /// `y = x * weight + bias`.
+    Forward: Direct = Direct::forward, Depthwise = Depthwise::forward
+}
+
+pass! {
+    /// The gradient for the input.
+    InputGradient: Direct = Direct::input_gradient, Depthwise = Depthwise::input_gradient
+}
+
+pass! {
+    /// The gradients for weight and bias.
+    WeightGradient: DirectWeightGradient = DirectWeightGradient::new, DepthwiseWeightGradient = DepthwiseWeightGradient::new
+}
+
+impl Forward {
+    /// Elements of the packed weight.
+    pub fn packed_len(&self) -> usize {
+        match &self.plan {
+            Plan::Direct(plan) => plan.packed_len(),
+            Plan::Depthwise(plan) => plan.packed_len(),
+        }
+    }
+
+    /// Arranges the plain `weight` for [`Forward::run`].
+    ///
+    /// # Panics
+    /// Where a slice has not the length that the geometry and [`Forward::packed_len`] say.
+    pub fn pack(&self, cpu: &Cpu, weight: &[f32], packed: &mut [f32]) {
+        assert_eq!(weight.len(), self.geometry.weight_len(), "weight");
+        let (group_in, taps) = weight_sizes(&self.geometry);
+        match &self.plan {
+            Plan::Direct(plan) => plan.pack(cpu, weight, packed, |o, c| (o * group_in + c % group_in) * taps),
+            Plan::Depthwise(plan) => plan.pack(weight, packed),
+        }
+    }
+
+    /// Elements of scratch memory on `threads` threads; neither algorithm needs any today.
+    pub fn scratch_len(&self, _threads: usize) -> usize {
+        0
+    }
+
+    /// Computes the blocked `y` of the blocked `x`; `bias` has one value for each output channel. Unused lanes of `y` become zero.
+    ///
+    /// # Panics
+    /// Where a slice has not the length that the geometry and [`Forward::packed_len`] say.
+    pub fn run(
+        &self,
+        cpu: &Cpu,
+        x: &[f32],
+        packed: &[f32],
+        bias: Option<&[f32]>,
+        y: &mut [f32],
+        _scratch: &mut [f32],
+    ) {
+        match &self.plan {
+            Plan::Direct(plan) => plan.run(cpu, x, packed, bias, y),
+            Plan::Depthwise(plan) => plan.run(cpu, x, packed, bias, y),
+        }
+    }
+}
+
+impl InputGradient {
+    /// Elements of the packed weight.
+    pub fn packed_len(&self) -> usize {
+        match &self.plan {
+            Plan::Direct(plan) => plan.packed_len(),
+            Plan::Depthwise(plan) => plan.packed_len(),
+        }
+    }
+
+    /// Arranges the plain `weight` for [`InputGradient::run`].
+    ///
+    /// # Panics
+    /// Where a slice has not the length that the geometry and [`InputGradient::packed_len`] say.
+    pub fn pack(&self, cpu: &Cpu, weight: &[f32], packed: &mut [f32]) {
+        assert_eq!(weight.len(), self.geometry.weight_len(), "weight");
+        let (group_in, taps) = weight_sizes(&self.geometry);
+        match &self.plan {
+            Plan::Direct(plan) => plan.pack(cpu, weight, packed, |c, o| (o * group_in + c % group_in) * taps),
+            Plan::Depthwise(plan) => plan.pack(weight, packed),
+        }
+    }
+
+    /// Elements of scratch memory on `threads` threads; neither algorithm needs any today.
+    pub fn scratch_len(&self, _threads: usize) -> usize {
+        0
+    }
+
+    /// Computes the whole blocked `dx` from the blocked `dy`; cells that no window reads become zero, and so do unused lanes.
+    ///
+    /// # Panics
+    /// Where a slice has not the length that the geometry and [`InputGradient::packed_len`] say.
+    pub fn run(&self, cpu: &Cpu, dy: &[f32], packed: &[f32], dx: &mut [f32], _scratch: &mut [f32]) {
+        match &self.plan {
+            Plan::Direct(plan) => plan.run(cpu, dy, packed, None, dx),
+            Plan::Depthwise(plan) => plan.run(cpu, dy, packed, None, dx),
+        }
+    }
+}
+
+impl WeightGradient {
+    /// Elements of scratch memory on `threads` threads.
+    pub fn scratch_len(&self, threads: usize) -> usize {
+        match &self.plan {
+            Plan::Direct(plan) => plan.scratch_len(threads),
+            Plan::Depthwise(plan) => plan.scratch_len(threads),
+        }
+    }
+
+    /// Computes the plain `dw` and `db`, one value for each output channel, from the blocked `x` and `dy`.
+    ///
+    /// # Panics
+    /// Where a slice has not the length that the geometry says, or `scratch` less than [`WeightGradient::scratch_len`].
+    pub fn run(
+        &self,
+        cpu: &Cpu,
+        x: &[f32],
+        dy: &[f32],
+        dw: &mut [f32],
+        db: Option<&mut [f32]>,
+        scratch: &mut [f32],
+    ) {
+        match &self.plan {
+            Plan::Direct(plan) => plan.run(cpu, x, dy, dw, db, scratch),
+            Plan::Depthwise(plan) => plan.run(cpu, x, dy, dw, db, scratch),
+        }
+    }
+}
+
+/// Channels of the plain weight's second axis, and its taps.
+fn weight_sizes(geometry: &ConvGeometry) -> (usize, usize) {
+    (geometry.in_channels / geometry.groups, geometry.window.kernel.iter().product())
+}
+
+/// The largest divisor of `count` that is at most `most`; zero for zero.
+fn largest_divisor(count: usize, most: usize) -> usize {
+    (1..=count.min(most)).rev().find(|&d| count.is_multiple_of(d)).unwrap_or(0)
+}

@@ -1,0 +1,112 @@
+//! x86-64 with AVX2 and FMA.
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::*;
+
+#[cfg(target_arch = "x86_64")]
+use super::Simd;
+use crate::cpu::WithSimd;
+
+/// Proof that the CPU has AVX2 and FMA. Made by [`Avx2::detect`] only.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx2(());
+
+#[cfg(not(target_arch = "x86_64"))]
+impl Avx2 {
+    /// Never on this architecture.
+    pub fn detect() -> Option<Self> {
+        None
+    }
+
+    /// Unreachable, since no value exists on this architecture.
+    pub fn run<W: WithSimd>(self, work: W) -> W::Output {
+        work.with_simd(super::Portable)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Avx2 {
+    /// The proof, where the CPU has the instructions.
+    #[inline]
+    pub fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+    }
+
+    /// Runs `work` in a function compiled for AVX2 and FMA.
+    #[inline]
+    pub fn run<W: WithSimd>(self, work: W) -> W::Output {
+        #[target_feature(enable = "avx2,fma")]
+        fn inner<W: WithSimd>(simd: Avx2, work: W) -> W::Output {
+            work.with_simd(simd)
+        }
+        // SAFETY: `self` proves that the CPU has both features.
+        unsafe { inner(self, work) }
+    }
+}
+
+/// Implements arithmetic on two or three vectors by one intrinsic each.
+macro_rules! by_intrinsic {
+    ($($name:ident($($arg:ident),+) = $intrinsic:ident;)*) => {$(
+        #[inline(always)]
+        fn $name(self, $($arg: __m256),+) -> __m256 {
+            // SAFETY: `self` proves that the CPU has AVX2 and FMA.
+            unsafe { $intrinsic($($arg),+) }
+        }
+    )*};
+}
+
+#[cfg(target_arch = "x86_64")]
+// SAFETY: a value is made only after detection of AVX2 and FMA, and no more is used.
+unsafe impl Simd for Avx2 {
+    type V = __m256;
+
+    by_intrinsic! {
+        add(a, b) = _mm256_add_ps;
+        sub(a, b) = _mm256_sub_ps;
+        mul(a, b) = _mm256_mul_ps;
+        div(a, b) = _mm256_div_ps;
+        fma(a, b, c) = _mm256_fmadd_ps;
+        max(a, b) = _mm256_max_ps;
+        min(a, b) = _mm256_min_ps;
+        sqrt(a) = _mm256_sqrt_ps;
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::V {
+        // SAFETY: `self` proves that the CPU has AVX2.
+        unsafe { _mm256_set1_ps(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> Self::V {
+        // SAFETY: the caller promises eight readable floats.
+        unsafe { _mm256_loadu_ps(p) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: Self::V) {
+        // SAFETY: the caller promises eight writable floats.
+        unsafe { _mm256_storeu_ps(p, v) }
+    }
+
+    #[inline(always)]
+    fn if_gt(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V {
+        // SAFETY: `self` proves that the CPU has AVX2.
+        unsafe { _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GT_OQ>(a, b)) }
+    }
+
+    #[inline(always)]
+    fn mul_pow2(self, x: Self::V, n: Self::V) -> Self::V {
+        // SAFETY: `self` proves that the CPU has AVX2.
+        unsafe {
+            let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+            _mm256_mul_ps(x, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent)))
+        }
+    }
+
+    #[inline(always)]
+    fn round(self, a: Self::V) -> Self::V {
+        // SAFETY: `self` proves that the CPU has AVX.
+        unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+    }
+}

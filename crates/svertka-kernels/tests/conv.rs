@@ -1,0 +1,371 @@
+//! Every algorithm on every instruction set against the loops of the definition, over a table and over generated geometries.
+
+use proptest::prelude::*;
+use svertka_kernels::conv::{Algorithm, Forward, InputGradient, WeightGradient};
+use svertka_kernels::geometry::{ConvGeometry, Window};
+use svertka_kernels::layout::{BLOCK, blocked_len, blocks, to_blocked, to_plain};
+use svertka_kernels::{Buffer, Cpu, Isa, reference};
+
+/// Error allowed, relative to the sum of absolute products: at most a few thousand roundings of 6e-8 that mostly cancel.
+const TOLERANCE: f64 = 2e-6;
+
+type Three = [usize; 3];
+
+fn geometry(
+    [batch, in_channels, out_channels, groups]: [usize; 4],
+    input: Three,
+    kernel: Three,
+    stride: Three,
+    dilation: Three,
+    padding: [(usize, usize); 3],
+) -> ConvGeometry {
+    let window = Window { kernel, stride, dilation, padding };
+    ConvGeometry::new(batch, in_channels, out_channels, groups, input, window).unwrap()
+}
+
+/// Geometries by name; nothing is square.
+fn named() -> Vec<(&'static str, ConvGeometry)> {
+    let one = [1, 1, 1];
+    let none = [(0, 0); 3];
+    let same = [(0, 0), (1, 1), (1, 1)];
+    vec![
+        ("first layer, one channel", geometry([3, 1, 32, 1], [1, 11, 9], [1, 3, 3], one, one, same)),
+        (
+            "first layer, three channels",
+            geometry([2, 3, 17, 1], [1, 13, 10], [1, 7, 5], [1, 2, 2], one, [(0, 0), (3, 3), (2, 2)]),
+        ),
+        ("3 x 3", geometry([2, 16, 24, 1], [1, 7, 9], [1, 3, 3], one, one, same)),
+        ("pointwise", geometry([2, 33, 40, 1], [1, 5, 6], one, one, one, none)),
+        ("pointwise, stride", geometry([2, 9, 8, 1], [1, 7, 6], one, [1, 2, 3], one, none)),
+        ("many images of few cells", geometry([13, 8, 9, 1], [1, 2, 3], [1, 3, 3], one, one, same)),
+        ("one cell", geometry([3, 17, 33, 1], one, one, one, one, none)),
+        (
+            "kernel larger than the input",
+            geometry([2, 3, 8, 1], [1, 2, 3], [1, 5, 7], one, one, [(0, 0), (2, 2), (3, 3)]),
+        ),
+        (
+            "padding only",
+            geometry([1, 2, 3, 1], [1, 1, 2], [1, 1, 1], [1, 1, 3], one, [(0, 0), (0, 2), (3, 3)]),
+        ),
+        ("stride above kernel", geometry([2, 7, 15, 1], [1, 9, 11], [1, 2, 1], [1, 3, 4], one, none)),
+        (
+            "stride and dilation share a factor",
+            geometry([1, 8, 16, 1], [1, 15, 17], [1, 3, 3], [1, 4, 2], [1, 2, 4], [(0, 0), (2, 1), (4, 3)]),
+        ),
+        (
+            "one axis",
+            geometry([2, 9, 17, 1], [1, 1, 700], [1, 1, 5], [1, 1, 2], [1, 1, 3], [(0, 0), (0, 0), (6, 1)]),
+        ),
+        (
+            "three axes",
+            geometry([2, 3, 10, 1], [4, 5, 6], [3, 2, 3], [1, 2, 1], [1, 2, 1], [(1, 0), (0, 1), (1, 1)]),
+        ),
+        ("groups of a block", geometry([2, 32, 16, 2], [1, 5, 7], [1, 3, 2], one, one, same)),
+        ("groups of four", geometry([2, 24, 24, 6], [1, 5, 7], [1, 3, 3], one, one, same)),
+        ("groups of three to five", geometry([2, 9, 15, 3], [1, 5, 7], [1, 3, 3], one, one, same)),
+        ("depthwise", geometry([2, 24, 24, 24], [1, 9, 8], [1, 3, 3], one, one, same)),
+        (
+            "depthwise, stride",
+            geometry([2, 17, 17, 17], [1, 9, 12], [1, 5, 3], [1, 2, 2], one, [(0, 0), (2, 2), (1, 0)]),
+        ),
+        (
+            "depthwise, three axes",
+            geometry([1, 11, 11, 11], [4, 3, 6], [3, 2, 3], one, [1, 1, 2], [(1, 1), (0, 0), (2, 2)]),
+        ),
+        ("depthwise, multiplier", geometry([2, 5, 10, 5], [1, 6, 7], [1, 3, 3], one, one, same)),
+        (
+            "large enough for slices and chunks",
+            geometry([3, 4, 20, 1], [1, 47, 53], [1, 3, 3], one, one, same),
+        ),
+        (
+            "slices with mixed taps and groups of images",
+            geometry([16, 1, 32, 1], [1, 20, 19], [1, 5, 5], one, one, none),
+        ),
+        ("empty batch", geometry([0, 3, 5, 1], [1, 4, 5], [1, 3, 3], one, one, same)),
+    ]
+}
+
+fn any_geometry() -> impl Strategy<Value = ConvGeometry> {
+    let axis = || (1usize..12, 1usize..5, 1usize..5, 1usize..4, 0usize..4, 0usize..4);
+    let channels = prop::sample::select(vec![1usize, 2, 3, 7, 8, 9, 15, 16, 17, 24, 33]);
+    // Groups, and how channels follow from them: none, depthwise, multiplier, small groups.
+    let grouping = (0usize..5, channels.clone(), channels, 1usize..5, 1usize..5);
+    (0usize..4, 1usize..4, [axis(), axis(), axis()], grouping).prop_filter_map(
+        "the window fits",
+        |(batch, axes, sizes, (kind, in_c, out_c, a, b))| {
+            let (in_channels, out_channels, groups) = match kind {
+                0 | 1 => (in_c, out_c, 1),
+                2 => (in_c, in_c, in_c),
+                3 => (in_c, in_c * a, in_c),
+                _ => (a * in_c.min(9), b * in_c.min(9), in_c.min(9)),
+            };
+            let mut window = Window::default();
+            let mut input = [1; 3];
+            for axis in 3 - axes..3 {
+                let (size, kernel, stride, dilation, before, after) = sizes[axis];
+                input[axis] = size;
+                window.kernel[axis] = kernel;
+                window.stride[axis] = stride;
+                window.dilation[axis] = dilation;
+                window.padding[axis] = (before, after);
+            }
+            ConvGeometry::new(batch, in_channels, out_channels, groups, input, window).ok()
+        },
+    )
+}
+
+/// Numbers that look random, the same for the same seed, in -1..1.
+fn numbers(seed: u64, len: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
+
+fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&x| f64::from(x)).collect()
+}
+
+fn absolute(values: &[f64]) -> Vec<f64> {
+    values.iter().map(|x| x.abs()).collect()
+}
+
+/// Operands of all passes, plain.
+struct Case {
+    g: ConvGeometry,
+    x: Vec<f32>,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    dy: Vec<f32>,
+}
+
+/// Results of all passes; activations blocked.
+#[derive(Debug, PartialEq)]
+struct Results {
+    y: Buffer,
+    dx: Buffer,
+    dw: Vec<f32>,
+    db: Vec<f32>,
+}
+
+impl Case {
+    fn new(g: ConvGeometry) -> Self {
+        let (in_cells, out_cells) = (cells(g.input), cells(g.output));
+        Self {
+            x: numbers(1, g.batch * g.in_channels * in_cells),
+            weight: numbers(2, g.weight_len()),
+            bias: numbers(3, g.out_channels),
+            dy: numbers(4, g.batch * g.out_channels * out_cells),
+            g,
+        }
+    }
+
+    /// Runs all passes, `spare` in the unused lanes of operands and rubbish in all memory to be written.
+    fn run(&self, algorithm: Algorithm, cpu: &Cpu, spare: f32) -> Results {
+        let g = &self.g;
+        let rubbish = |len: usize| {
+            let mut buffer = Buffer::zeroed(len);
+            buffer.fill(7.5e8);
+            buffer
+        };
+        let x = blocked(g.batch, g.in_channels, cells(g.input), &self.x, spare, cpu);
+        let dy = blocked(g.batch, g.out_channels, cells(g.output), &self.dy, spare, cpu);
+        let threads = cpu.threads.count();
+
+        let forward = Forward::with_algorithm(g, algorithm).unwrap();
+        let mut packed = rubbish(forward.packed_len());
+        forward.pack(cpu, &self.weight, &mut packed);
+        let mut y = rubbish(dy.len());
+        forward.run(cpu, &x, &packed, Some(&self.bias), &mut y, &mut rubbish(forward.scratch_len(threads)));
+
+        let input = InputGradient::with_algorithm(g, algorithm).unwrap();
+        let mut packed = rubbish(input.packed_len());
+        input.pack(cpu, &self.weight, &mut packed);
+        let mut dx = rubbish(x.len());
+        input.run(cpu, &dy, &packed, &mut dx, &mut rubbish(input.scratch_len(threads)));
+
+        let weight = WeightGradient::with_algorithm(g, algorithm).unwrap();
+        let mut dw = rubbish(g.weight_len()).to_vec();
+        let mut db = rubbish(g.out_channels).to_vec();
+        weight.run(cpu, &x, &dy, &mut dw, Some(&mut db), &mut rubbish(weight.scratch_len(threads)));
+        Results { y, dx, dw, db }
+    }
+
+    /// Compares results with the reference.
+    fn check(&self, results: &Results, what: &str) {
+        let g = &self.g;
+        let (x, weight, bias, dy) = (wide(&self.x), wide(&self.weight), wide(&self.bias), wide(&self.dy));
+        let (ax, aweight, abias, ady) = (absolute(&x), absolute(&weight), absolute(&bias), absolute(&dy));
+        let y = plain(g.batch, g.out_channels, cells(g.output), &results.y);
+        close(
+            &y,
+            &reference::conv_forward(g, &x, &weight, Some(&bias)),
+            &reference::conv_forward(g, &ax, &aweight, Some(&abias)),
+            &format!("{what} y {g:?}"),
+        );
+        let dx = plain(g.batch, g.in_channels, cells(g.input), &results.dx);
+        close(
+            &dx,
+            &reference::conv_input_gradient(g, &dy, &weight),
+            &reference::conv_input_gradient(g, &ady, &aweight),
+            &format!("{what} dx {g:?}"),
+        );
+        let (dw, db) = reference::conv_weight_gradient(g, &x, &dy);
+        let (adw, adb) = reference::conv_weight_gradient(g, &ax, &ady);
+        close(&results.dw, &dw, &adw, &format!("{what} dw {g:?}"));
+        close(&results.db, &db, &adb, &format!("{what} db {g:?}"));
+    }
+}
+
+fn cells(size: Three) -> usize {
+    size.iter().product()
+}
+
+fn close(got: &[f32], expected: &[f64], absolute: &[f64], what: &str) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    for (i, ((&got, &expected), &absolute)) in got.iter().zip(expected).zip(absolute).enumerate() {
+        let error = (f64::from(got) - expected).abs();
+        assert!(error <= TOLERANCE * absolute, "{what}: element {i} expected {expected}, received {got}");
+    }
+}
+
+fn blocked(batch: usize, channels: usize, cells: usize, plain: &[f32], spare: f32, cpu: &Cpu) -> Buffer {
+    let mut out = Buffer::zeroed(blocked_len(batch, channels, cells));
+    to_blocked(batch, channels, cells, plain, &mut out, cpu);
+    spare_lanes(batch, channels, cells).for_each(|i| out[i] = spare);
+    out
+}
+
+fn plain(batch: usize, channels: usize, cells: usize, blocked: &[f32]) -> Vec<f32> {
+    let mut out = vec![0.0; batch * channels * cells];
+    to_plain(batch, channels, cells, blocked, &mut out, &Cpu::new(1));
+    out
+}
+
+/// Indices of the unused lanes of a blocked activation.
+fn spare_lanes(batch: usize, channels: usize, cells: usize) -> impl Iterator<Item = usize> {
+    let channel = move |i: usize| i / (cells * BLOCK) % blocks(channels) * BLOCK + i % BLOCK;
+    (0..blocked_len(batch, channels, cells)).filter(move |&i| channel(i) >= channels)
+}
+
+fn algorithms(g: &ConvGeometry) -> impl Iterator<Item = Algorithm> {
+    Algorithm::ALL.into_iter().filter(|algorithm| algorithm.supports(g))
+}
+
+#[test]
+fn named_geometries_agree_with_the_definition() {
+    for isa in Isa::available() {
+        let cpu = Cpu::with_isa(isa, 1);
+        for (name, g) in named() {
+            let case = Case::new(g);
+            for algorithm in algorithms(&g) {
+                let results = case.run(algorithm, &cpu, 0.0);
+                case.check(&results, &format!("{name}, {algorithm:?}, {isa:?}"));
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn any_geometry_agrees_with_the_definition(g in any_geometry()) {
+        prop_assume!(g.macs() < 2_000_000);
+        let case = Case::new(g);
+        for isa in Isa::available() {
+            for algorithm in algorithms(&g) {
+                case.check(&case.run(algorithm, &Cpu::with_isa(isa, 2), -3.0), &format!("{algorithm:?}, {isa:?}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    for (name, g) in named() {
+        let case = Case::new(g);
+        for algorithm in algorithms(&g) {
+            let one = case.run(algorithm, &Cpu::new(1), 0.0);
+            for threads in 2..=4 {
+                assert_eq!(case.run(algorithm, &Cpu::new(threads), 0.0), one, "{name}, {threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_image_gives_the_same_bits_alone_and_in_a_batch() {
+    for (name, g) in named() {
+        let case = Case::new(g);
+        let (x, dy) = (g.in_channels * cells(g.input), g.out_channels * cells(g.output));
+        for algorithm in algorithms(&g) {
+            let all = case.run(algorithm, &Cpu::new(1), 0.0);
+            for image in 0..g.batch {
+                let alone = Case {
+                    g: ConvGeometry { batch: 1, ..g },
+                    x: case.x[image * x..][..x].to_vec(),
+                    dy: case.dy[image * dy..][..dy].to_vec(),
+                    weight: case.weight.clone(),
+                    bias: case.bias.clone(),
+                };
+                let alone = alone.run(algorithm, &Cpu::new(1), 0.0);
+                assert_eq!(all.y[image * alone.y.len()..][..alone.y.len()], alone.y[..], "{name} y {image}");
+                assert_eq!(
+                    all.dx[image * alone.dx.len()..][..alone.dx.len()],
+                    alone.dx[..],
+                    "{name} dx {image}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn unused_lanes_have_no_influence_and_come_out_zero() {
+    for (name, g) in named() {
+        let case = Case::new(g);
+        for algorithm in algorithms(&g) {
+            let clean = case.run(algorithm, &Cpu::new(1), 0.0);
+            assert_eq!(case.run(algorithm, &Cpu::new(1), 1e30), clean, "{name}, {algorithm:?}");
+            let zero = |buffer: &Buffer, channels, cells| {
+                spare_lanes(g.batch, channels, cells).all(|i| buffer[i].to_bits() == 0)
+            };
+            assert!(zero(&clean.y, g.out_channels, cells(g.output)), "{name}, {algorithm:?}");
+            assert!(zero(&clean.dx, g.in_channels, cells(g.input)), "{name}, {algorithm:?}");
+        }
+    }
+}
+
+#[test]
+fn gradients_are_the_adjoints_of_the_forward_pass() {
+    let dot =
+        |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum() };
+    for (name, g) in named() {
+        let mut case = Case::new(g);
+        case.bias.fill(0.0);
+        for algorithm in algorithms(&g) {
+            let results = case.run(algorithm, &Cpu::new(2), 0.0);
+            let forward = dot(&case.dy, &plain(g.batch, g.out_channels, cells(g.output), &results.y));
+            let input = dot(&case.x, &plain(g.batch, g.in_channels, cells(g.input), &results.dx));
+            let weight = dot(&case.weight, &results.dw);
+            let scale = 1e-5 * (g.macs() as f64).sqrt().max(1.0);
+            assert!((forward - input).abs() <= scale, "{name}: {forward} {input}");
+            assert!((forward - weight).abs() <= scale, "{name}: {forward} {weight}");
+        }
+    }
+}
+
+#[test]
+fn depthwise_is_chosen_where_it_can_and_direct_elsewhere() {
+    for (name, g) in named() {
+        let depthwise = name.starts_with("depthwise") && !name.contains("multiplier");
+        let expected = if depthwise { Algorithm::Depthwise } else { Algorithm::Direct };
+        assert_eq!(Algorithm::choose(&g), expected, "{name}");
+        assert_eq!(Forward::new(&g).algorithm(), expected);
+        assert_eq!(Forward::with_algorithm(&g, Algorithm::Depthwise).is_some(), depthwise);
+    }
+}

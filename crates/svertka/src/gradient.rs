@@ -1,0 +1,109 @@
+//! Gradients by reverse accumulation: more nodes in the same graph.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::graph::{Graph, Node, Source, Value};
+use crate::ops::{Add, Operator};
+
+/// Adds to `graph` the nodes that compute the gradients of `wrt`, given the gradient of some values (`(value, its gradient)` pairs;
+/// of a loss the gradient is one). A value that does not reach them has none.
+///
+/// # Errors
+/// Where an operator on the way has no gradient, or shapes do not fit.
+pub fn add_gradients(graph: &mut Graph, of: &[(Value, Value)], wrt: &[Value]) -> Result<Vec<Option<Value>>> {
+    let mut shapes = graph.shapes(&graph.input_shapes(1))?;
+    let mut needed = vec![false; graph.value_count()];
+    wrt.iter().for_each(|value| needed[value.0] = true);
+    for node in graph.nodes() {
+        if node.inputs.iter().any(|value| needed[value.0]) {
+            node.outputs.iter().for_each(|value| needed[value.0] = true);
+        }
+    }
+    let mut gradients: HashMap<Value, Value> = of.iter().copied().collect();
+    for index in (0..graph.nodes().len()).rev() {
+        let node = graph.nodes()[index].clone();
+        let reached = node.outputs.iter().any(|value| gradients.contains_key(value) && needed[value.0]);
+        if reached {
+            let op = Arc::clone(&node.op);
+            let context =
+                &mut GradientContext { graph, shapes: &mut shapes, gradients: &mut gradients, needed: &needed, node };
+            op.gradient(context).map_err(|error| error.within(&context.node.name))?;
+        }
+    }
+    Ok(wrt.iter().map(|value| gradients.get(value).copied()).collect())
+}
+
+/// One node seen from its gradient.
+pub struct GradientContext<'a> {
+    graph: &'a mut Graph,
+    shapes: &'a mut Vec<Vec<usize>>,
+    gradients: &'a mut HashMap<Value, Value>,
+    needed: &'a [bool],
+    node: Node,
+}
+
+impl GradientContext<'_> {
+    /// Input `i` of the node.
+    pub fn input(&self, i: usize) -> Value {
+        self.node.inputs[i]
+    }
+
+    /// Number of inputs.
+    pub fn inputs(&self) -> usize {
+        self.node.inputs.len()
+    }
+
+    /// Output `i` of the node.
+    pub fn output(&self, i: usize) -> Value {
+        self.node.outputs[i]
+    }
+
+    /// The gradient of output 0; the node is only visited where some output has one, and every operator has the gradient of its first only.
+    pub fn output_gradient(&self) -> Option<Value> {
+        self.gradients.get(&self.node.outputs[0]).copied()
+    }
+
+    /// Whether anybody wants the gradient of input `i`.
+    pub fn needs(&self, i: usize) -> bool {
+        self.node.inputs.get(i).is_some_and(|value| self.needed[value.0])
+    }
+
+    /// The shape of a value for a batch of one.
+    pub fn shape(&self, value: Value) -> &[usize] {
+        &self.shapes[value.0]
+    }
+
+    /// Adds a node, named after the forward one.
+    ///
+    /// # Errors
+    /// Where the operator refuses the shapes.
+    pub fn push(&mut self, op: impl Operator + 'static, inputs: &[Value]) -> Result<Vec<Value>> {
+        let read: Vec<&[usize]> = inputs.iter().map(|value| self.shapes[value.0].as_slice()).collect();
+        let made = op.infer(&read)?;
+        let name = format!("{}.{}_{}", self.node.name, op.name(), self.graph.nodes().len());
+        let outputs = self.graph.push(&name, Arc::new(op), inputs, made.len());
+        self.shapes.extend(made);
+        Ok(outputs)
+    }
+
+    /// Adds `gradient` to what input `i` has so far.
+    ///
+    /// # Errors
+    /// Where the shapes differ.
+    pub fn add(&mut self, i: usize, gradient: Value) -> Result<()> {
+        let value = self.node.inputs[i];
+        let sum = match self.gradients.get(&value) {
+            Some(&first) => self.push(Add, &[first, gradient])?[0],
+            None => gradient,
+        };
+        self.gradients.insert(value, sum);
+        Ok(())
+    }
+
+    /// Whether input `i` is a parameter.
+    pub fn is_parameter(&self, i: usize) -> bool {
+        matches!(self.graph.source(self.node.inputs[i]), Source::Parameter(_))
+    }
+}

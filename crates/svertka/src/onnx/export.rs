@@ -1,0 +1,183 @@
+//! A graph as an ONNX model.
+
+use std::collections::HashSet;
+
+use svertka_formats::onnx::{
+    AttributeProto, DataType, Dim, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
+};
+use svertka_kernels::geometry::Window;
+
+use crate::error::Result;
+use crate::graph::{Graph, Node, Source, Value};
+
+/// The operator set written: the first with `Gelu`.
+const OPSET: i64 = 20;
+/// The format version that belongs to it.
+const IR_VERSION: i64 = 9;
+
+pub(super) fn model(graph: &Graph) -> Result<ModelProto> {
+    let shapes = graph.shapes(&graph.input_shapes(1))?;
+    let names = unique_names(graph);
+    let mut out = GraphProto { name: "svertka".into(), ..GraphProto::default() };
+    for input in graph.inputs() {
+        let dims = input.shape.iter().map(|size| size.map_or(Dim::Param("N".into()), |size| Dim::Value(size as i64)));
+        out.input.push(ValueInfoProto::tensor(&names[input.value.0], DataType::Float, dims));
+    }
+    for (value, tensor) in graph.parameter_values().iter().zip(graph.parameters()) {
+        out.initializer.push(TensorProto::float(&names[value.0], tensor.shape(), tensor.data()));
+    }
+    for node in graph.nodes() {
+        let mut export = Export { node, shapes: &shapes, names: &names, out: &mut out };
+        node.op.export(&mut export).map_err(|error| error.within(&node.name))?;
+    }
+    let open_batch = graph.inputs().iter().any(|input| input.shape.first() == Some(&None));
+    for value in &graph.outputs {
+        let dims = shapes[value.0].iter().enumerate().map(|(axis, &size)| {
+            if axis == 0 && open_batch { Dim::Param("N".into()) } else { Dim::Value(size as i64) }
+        });
+        out.output.push(ValueInfoProto::tensor(&names[value.0], DataType::Float, dims));
+    }
+    Ok(ModelProto {
+        ir_version: IR_VERSION,
+        opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
+        producer_name: "svertka".into(),
+        producer_version: env!("CARGO_PKG_VERSION").into(),
+        graph: Some(out),
+        ..ModelProto::default()
+    })
+}
+
+/// The values' names, made unique where they are not.
+fn unique_names(graph: &Graph) -> Vec<String> {
+    let mut taken = HashSet::new();
+    (0..graph.value_count())
+        .map(|index| {
+            let name = graph.name(Value(index));
+            let mut unique = if name.is_empty() { "value".to_owned() } else { name.to_owned() };
+            // An output of a node must not be called like a parameter, and names inside a node begin with its name.
+            if taken.contains(&unique) || matches!(graph.source(Value(index)), Source::Node(_)) && name.is_empty() {
+                unique = format!("{unique}_{index}");
+            }
+            taken.insert(unique.clone());
+            unique
+        })
+        .collect()
+}
+
+/// One node on its way out.
+pub struct Export<'a> {
+    node: &'a Node,
+    shapes: &'a [Vec<usize>],
+    names: &'a [String],
+    out: &'a mut GraphProto,
+}
+
+impl Export<'_> {
+    /// The name of input `i`.
+    pub fn input(&self, i: usize) -> String {
+        self.names[self.node.inputs[i].0].clone()
+    }
+
+    /// The shape of input `i` for a batch of one.
+    pub fn shape_of_input(&self, i: usize) -> &[usize] {
+        &self.shapes[self.node.inputs[i].0]
+    }
+
+    /// A node with this one's inputs and first output.
+    pub fn node(&mut self, op_type: &str, attributes: Attributes) {
+        let inputs: Vec<String> = (0..self.node.inputs.len()).map(|i| self.input(i)).collect();
+        self.node_with(op_type, &inputs, attributes);
+    }
+
+    /// A node with these inputs and this one's first output.
+    pub fn node_with(&mut self, op_type: &str, inputs: &[String], attributes: Attributes) {
+        let output = self.names[self.node.outputs[0].0].clone();
+        self.push(op_type, self.node.name.clone(), inputs, output, attributes);
+    }
+
+    /// A node before the last one; returns the name of its output.
+    pub fn inner(&mut self, op_type: &str, inputs: &[String], attributes: Attributes) -> String {
+        let name = format!("{}/{op_type}{}", self.node.name, self.out.node.len());
+        self.push(op_type, name.clone(), inputs, name.clone(), attributes);
+        name
+    }
+
+    fn push(&mut self, op_type: &str, name: String, inputs: &[String], output: String, attributes: Attributes) {
+        self.out.node.push(NodeProto {
+            op_type: op_type.into(),
+            name,
+            input: inputs.to_vec(),
+            output: vec![output],
+            attribute: attributes.0,
+            ..NodeProto::default()
+        });
+    }
+
+    /// A constant tensor; returns its name.
+    pub fn constant(&mut self, suffix: &str, shape: &[usize], data: &[f32]) -> String {
+        let name = format!("{}/{suffix}", self.node.name);
+        self.out.initializer.push(TensorProto::float(&name, shape, data));
+        name
+    }
+
+    /// A constant list of integers; returns its name.
+    pub fn constant_ints(&mut self, suffix: &str, data: &[i64]) -> String {
+        let name = format!("{}/{suffix}", self.node.name);
+        self.out.initializer.push(TensorProto::int64(&name, &[data.len()], data));
+        name
+    }
+}
+
+/// Attributes of a node.
+#[derive(Clone, Debug, Default)]
+pub struct Attributes(Vec<AttributeProto>);
+
+impl Attributes {
+    /// None.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// `kernel_shape`, `strides` and `pads` of a window over `dims` spatial axes.
+    pub fn window(window: &Window, dims: usize) -> Self {
+        let pads = &window.padding[3 - dims..];
+        let pads: Vec<i64> =
+            pads.iter().map(|pads| pads.0 as i64).chain(pads.iter().map(|pads| pads.1 as i64)).collect();
+        Self::new().ints("kernel_shape", &window.kernel[3 - dims..]).ints("strides", &window.stride[3 - dims..]).push(
+            AttributeProto::ints("pads", pads),
+        )
+    }
+
+    /// `dilations` of a window over `dims` spatial axes.
+    #[must_use]
+    pub fn dilations(self, window: &Window, dims: usize) -> Self {
+        self.ints("dilations", &window.dilation[3 - dims..])
+    }
+
+    /// An integer.
+    #[must_use]
+    pub fn int(self, name: &str, value: i64) -> Self {
+        self.push(AttributeProto::int(name, value))
+    }
+
+    /// A float.
+    #[must_use]
+    pub fn float(self, name: &str, value: f32) -> Self {
+        self.push(AttributeProto::float(name, value))
+    }
+
+    /// A text.
+    #[must_use]
+    pub fn string(self, name: &str, value: &str) -> Self {
+        self.push(AttributeProto::string(name, value))
+    }
+
+    fn ints(self, name: &str, values: &[usize]) -> Self {
+        self.push(AttributeProto::ints(name, values.iter().map(|&value| value as i64).collect::<Vec<_>>()))
+    }
+
+    fn push(mut self, attribute: AttributeProto) -> Self {
+        self.0.push(attribute);
+        self
+    }
+}

@@ -1,0 +1,405 @@
+//! An ONNX model as a graph.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use svertka_formats::Error as FormatError;
+use svertka_formats::onnx::{Dim, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+use svertka_kernels::geometry::Window;
+
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Source, Value};
+use crate::ops::{Flatten, Linear, OPERATORS, Operator};
+use crate::tensor::Tensor;
+
+pub(super) fn graph(model: &ModelProto) -> Result<Graph> {
+    let source = model.graph.as_ref().ok_or_else(|| Error::argument("ONNX", "graph", "a graph", "none"))?;
+    let opset = model.opset_import.iter().find(|entry| matches!(entry.domain.as_str(), "" | "ai.onnx"));
+    let mut reader = Reader {
+        graph: Graph::new(),
+        shapes: vec![],
+        values: HashMap::new(),
+        constants: source.initializer.iter().map(|tensor| (tensor.name.clone(), tensor.clone())).collect(),
+        uses: HashMap::new(),
+        opset: opset.map_or(1, |entry| entry.version),
+    };
+    let read = source.node.iter().flat_map(|node| &node.input).chain(source.output.iter().map(|output| &output.name));
+    read.for_each(|name| *reader.uses.entry(name.clone()).or_default() += 1);
+    for input in &source.input {
+        // Before format version 4 every initializer was listed as an input too.
+        if !reader.constants.contains_key(&input.name) {
+            reader.input(input)?;
+        }
+    }
+    let known: HashSet<&str> = OPERATORS.iter().map(|entry| entry.onnx).collect();
+    let unknown: HashSet<&str> =
+        source.node.iter().map(|node| node.op_type.as_str()).filter(|op_type| !known.contains(op_type)).collect();
+    if !unknown.is_empty() {
+        let mut unknown: Vec<&str> = unknown.into_iter().collect();
+        unknown.sort_unstable();
+        return Err(Error::unsupported("ONNX", format!("operator {}", unknown.join(", "))));
+    }
+    for (index, node) in source.node.iter().enumerate() {
+        let name = if node.name.is_empty() { format!("{}_{index}", node.op_type) } else { node.name.clone() };
+        let entry = OPERATORS.iter().find(|entry| entry.onnx == node.op_type);
+        let import = &mut Import { node, name: &name, index, reader: &mut reader };
+        match entry {
+            Some(entry) => (entry.import)(import).map_err(|error| error.within(&name))?,
+            None => return Err(Error::unsupported(&name, format!("operator {}", node.op_type))),
+        }
+    }
+    for output in &source.output {
+        let value = reader.values.get(&output.name).copied();
+        let value = value.ok_or_else(|| Error::argument("ONNX", "output", "a value of the graph", &output.name))?;
+        reader.graph.outputs.push(value);
+    }
+    Ok(reader.graph)
+}
+
+struct Reader {
+    graph: Graph,
+    /// Of every value so far, for a batch of one.
+    shapes: Vec<Vec<usize>>,
+    values: HashMap<String, Value>,
+    /// Initializers and constants, by name.
+    constants: HashMap<String, TensorProto>,
+    /// How often each name is read.
+    uses: HashMap<String, usize>,
+    opset: i64,
+}
+
+impl Reader {
+    fn input(&mut self, info: &ValueInfoProto) -> Result<()> {
+        let subject = || format!("input {:?}", info.name);
+        let dims = info.dims().ok_or_else(|| Error::unsupported(subject(), "an input without a shape"))?;
+        let mut shape = Vec::new();
+        for (axis, dim) in dims.into_iter().enumerate() {
+            shape.push(match dim {
+                Some(Dim::Value(size)) if *size > 0 && !(axis == 0 && *size == 1) => Some(*size as usize),
+                // A batch of exactly one is how many exporters write "a picture": any batch will do.
+                _ if axis == 0 => None,
+                _ => return Err(Error::unsupported(subject(), format!("an open size along axis {axis}"))),
+            });
+        }
+        self.shapes.push(shape.iter().map(|size| size.unwrap_or(1)).collect());
+        let value = self.graph.input(&info.name, shape);
+        self.values.insert(info.name.clone(), value);
+        Ok(())
+    }
+
+    fn parameter(&mut self, name: &str, tensor: Tensor) -> Value {
+        self.shapes.push(tensor.shape().to_vec());
+        self.graph.parameter(name, tensor)
+    }
+}
+
+/// One node on its way in.
+pub struct Import<'a> {
+    node: &'a NodeProto,
+    name: &'a str,
+    index: usize,
+    reader: &'a mut Reader,
+}
+
+fn format_error(error: FormatError) -> Error {
+    Error::format("ONNX")(error)
+}
+
+impl Import<'_> {
+    /// The operator's name.
+    pub fn op_type(&self) -> &str {
+        &self.node.op_type
+    }
+
+    /// The node's place in the file.
+    pub fn node_index(&self) -> u64 {
+        self.index as u64
+    }
+
+    /// Version of the operator set.
+    pub fn opset(&self) -> i64 {
+        self.reader.opset
+    }
+
+    /// How many outputs anybody names.
+    pub fn outputs(&self) -> usize {
+        self.node.output.iter().filter(|name| !name.is_empty()).count()
+    }
+
+    fn input_name(&self, i: usize) -> Option<&str> {
+        self.node.input.get(i).map(String::as_str).filter(|name| !name.is_empty())
+    }
+
+    /// Input `i`; a constant becomes a parameter.
+    ///
+    /// # Errors
+    /// Where there is none, or nothing before makes it.
+    pub fn input(&mut self, i: usize) -> Result<Value> {
+        let missing = || Error::argument(&self.node.op_type, "inputs", format!("at least {}", i + 1), self.node.input.len());
+        let name = self.input_name(i).ok_or_else(missing)?.to_owned();
+        if let Some(value) = self.reader.values.get(&name) {
+            return Ok(*value);
+        }
+        let tensor = self.constant(i)?;
+        let value = self.reader.parameter(&name, tensor);
+        self.reader.values.insert(name, value);
+        Ok(value)
+    }
+
+    /// Input `i` where it is given.
+    ///
+    /// # Errors
+    /// Where nothing before makes it.
+    pub fn optional(&mut self, i: usize) -> Result<Option<Value>> {
+        if self.input_name(i).is_some() { self.input(i).map(Some) } else { Ok(None) }
+    }
+
+    /// All inputs.
+    ///
+    /// # Errors
+    /// Where nothing before makes one of them.
+    pub fn all_inputs(&mut self) -> Result<Vec<Value>> {
+        (0..self.node.input.len()).map(|i| self.input(i)).collect()
+    }
+
+    fn constant_proto(&self, i: usize) -> Result<&TensorProto> {
+        let name = self.input_name(i).unwrap_or_default();
+        self.reader.constants.get(name).ok_or_else(|| {
+            Error::argument(&self.node.op_type, format!("input {i}"), "a constant", format!("value {name:?}"))
+        })
+    }
+
+    /// The numbers of input `i`, which must be a constant.
+    ///
+    /// # Errors
+    /// Where it is not.
+    pub fn constant(&self, i: usize) -> Result<Tensor> {
+        tensor_of(self.constant_proto(i)?)
+    }
+
+    /// The integers of input `i`, which must be a constant.
+    ///
+    /// # Errors
+    /// Where it is not.
+    pub fn constant_ints(&self, i: usize) -> Result<Vec<i64>> {
+        self.constant_proto(i)?.ints().map_err(format_error)
+    }
+
+    /// A parameter in place of constant input `i`.
+    pub fn replace_parameter(&mut self, i: usize, tensor: Tensor) -> Value {
+        let name = format!("{}.{}", self.input_name(i).unwrap_or_default(), self.index);
+        self.reader.parameter(&name, tensor)
+    }
+
+    /// The shape of a value for a batch of one.
+    pub fn shape(&self, value: Value) -> &[usize] {
+        &self.reader.shapes[value.0]
+    }
+
+    /// An integer attribute.
+    ///
+    /// # Errors
+    /// Where it has another type.
+    pub fn int(&self, name: &str, default: i64) -> Result<i64> {
+        Ok(self.node.attr_int(name).map_err(format_error)?.unwrap_or(default))
+    }
+
+    /// An integer attribute that counts something.
+    ///
+    /// # Errors
+    /// Where it is below `least`.
+    pub fn int_at_least(&self, name: &'static str, default: i64, least: usize) -> Result<usize> {
+        let received = self.int(name, default)?;
+        let size = usize::try_from(received).ok().filter(|size| *size >= least);
+        size.ok_or_else(|| Error::argument(&self.node.op_type, name, format!("at least {least}"), received))
+    }
+
+    /// A float attribute.
+    ///
+    /// # Errors
+    /// Where it has another type.
+    pub fn float(&self, name: &str, default: f32) -> Result<f32> {
+        Ok(self.node.attr_float(name).map_err(format_error)?.unwrap_or(default))
+    }
+
+    /// A text attribute.
+    ///
+    /// # Errors
+    /// Where it has another type.
+    pub fn string(&self, name: &str, default: &str) -> Result<String> {
+        Ok(self.node.attr_string(name).map_err(format_error)?.unwrap_or(default).to_owned())
+    }
+
+    /// A tensor attribute.
+    ///
+    /// # Errors
+    /// Where it has another type.
+    pub fn tensor(&self, name: &str) -> Result<Option<TensorProto>> {
+        Ok(self.node.attr_tensor(name).map_err(format_error)?.cloned())
+    }
+
+    /// A list of integers.
+    ///
+    /// # Errors
+    /// Where it has another type.
+    pub fn ints(&self, name: &str) -> Result<Option<Vec<i64>>> {
+        Ok(self.node.attr_ints(name).map_err(format_error)?.map(<[i64]>::to_vec))
+    }
+
+    /// A list of sizes.
+    ///
+    /// # Errors
+    /// Where one is negative.
+    pub fn sizes(&self, name: &'static str) -> Result<Option<Vec<usize>>> {
+        let Some(ints) = self.ints(name)? else { return Ok(None) };
+        let sizes: Option<Vec<usize>> = ints.iter().map(|&size| usize::try_from(size).ok()).collect();
+        let negative = || Error::argument(&self.node.op_type, name, "no negative number", format!("{ints:?}"));
+        sizes.map(Some).ok_or_else(negative)
+    }
+
+    /// An axis of a value with `rank` axes; negative ones count from the end.
+    ///
+    /// # Errors
+    /// Where there is no such axis.
+    pub fn axis(&self, name: &'static str, default: i64, rank: usize) -> Result<usize> {
+        let received = self.int(name, default)?;
+        let axis = usize::try_from(if received < 0 { received.saturating_add(rank as i64) } else { received });
+        axis.ok().filter(|axis| *axis < rank).ok_or_else(|| {
+            Error::argument(&self.node.op_type, name, format!("an axis of {rank}"), received)
+        })
+    }
+
+    /// The window of a convolution or pooling: `strides`, `dilations`, `pads` or `auto_pad`, over an input with these `dims` spatial sizes.
+    ///
+    /// # Errors
+    /// Where a list has not one size for each axis.
+    pub fn window(&self, kernel: &[usize], input: &[usize], dims: usize) -> Result<Window> {
+        let list = |name: &'static str, default: usize, count: usize| {
+            let sizes = self.sizes(name)?.unwrap_or_else(|| vec![default; count]);
+            if sizes.len() == count {
+                return Ok(sizes);
+            }
+            Err(Error::argument(&self.node.op_type, name, format!("{count} sizes"), format!("{sizes:?}")))
+        };
+        if !(1..=3).contains(&dims) || kernel.len() != dims {
+            let expected = "1 to 3 spatial axes, one size for each";
+            return Err(Error::argument(&self.node.op_type, "kernel_shape", expected, format!("{kernel:?}")));
+        }
+        let kernel = match self.sizes("kernel_shape")? {
+            Some(shape) if shape != kernel => {
+                let expected = format!("{kernel:?}, as the weight has it");
+                return Err(Error::argument(&self.node.op_type, "kernel_shape", expected, format!("{shape:?}")));
+            }
+            _ => kernel,
+        };
+        let (strides, dilations) = (list("strides", 1, dims)?, list("dilations", 1, dims)?);
+        let pads = list("pads", 0, 2 * dims)?;
+        let mut window = Window::default();
+        let mut sizes = [1; 3];
+        for a in 0..dims {
+            let axis = a + 3 - dims;
+            (window.kernel[axis], window.stride[axis], window.dilation[axis]) = (kernel[a], strides[a], dilations[a]);
+            window.padding[axis] = (pads[a], pads[dims + a]);
+            sizes[axis] = input[a];
+        }
+        match self.string("auto_pad", "NOTSET")?.as_str() {
+            "NOTSET" => {}
+            "VALID" => window.padding = [(0, 0); 3],
+            "SAME_UPPER" => window.padding = window.same_padding(sizes, true),
+            "SAME_LOWER" => window.padding = window.same_padding(sizes, false),
+            other => return Err(Error::unsupported(&self.node.op_type, format!("auto_pad = {other:?}"))),
+        }
+        Ok(window)
+    }
+
+    /// `value` without spatial axes: flattened where it has some of size one.
+    ///
+    /// # Errors
+    /// Where an operator refuses its shape.
+    pub fn flattened(&mut self, value: Value) -> Result<Value> {
+        if self.shape(value).len() == 2 {
+            return Ok(value);
+        }
+        Ok(self.append(&format!("{}.flatten", self.name), Flatten, &[value])?[0])
+    }
+
+    /// The node's operator, applied to `inputs`; its outputs get the names they have in the file.
+    ///
+    /// # Errors
+    /// Where the operator refuses the shapes, or has fewer outputs than the file names.
+    pub fn push(&mut self, op: impl Operator + 'static, inputs: &[Value]) -> Result<()> {
+        let outputs = self.append(self.name, op, inputs)?;
+        for (i, name) in self.node.output.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+            let value = *outputs.get(i).ok_or_else(|| Error::unsupported(&self.node.op_type, format!("output {i}")))?;
+            self.reader.graph.rename(value, name);
+            self.reader.values.insert(name.clone(), value);
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, name: &str, op: impl Operator + 'static, inputs: &[Value]) -> Result<Vec<Value>> {
+        let read: Vec<&[usize]> = inputs.iter().map(|value| self.shape(*value)).collect();
+        let made = op.infer(&read)?;
+        let outputs = self.reader.graph.push(name, Arc::new(op), inputs, made.len());
+        self.reader.shapes.extend(made);
+        Ok(outputs)
+    }
+
+    /// The node computes nothing: its output is `value`.
+    ///
+    /// # Errors
+    /// Where the node has no output.
+    pub fn forward(&mut self, value: Value) -> Result<()> {
+        let name = self.node.output.first().ok_or_else(|| Error::argument(self.name, "outputs", "one", "none"))?;
+        self.reader.values.insert(name.clone(), value);
+        if let Some(constant) = self.input_name(0).and_then(|input| self.reader.constants.get(input)).cloned() {
+            self.reader.constants.insert(name.clone(), constant);
+        }
+        Ok(())
+    }
+
+    /// The node's output is this constant.
+    ///
+    /// # Errors
+    /// Where the node has no output.
+    pub fn define_constant(&mut self, tensor: TensorProto) -> Result<()> {
+        let name = self.node.output.first().ok_or_else(|| Error::argument(self.name, "outputs", "one", "none"))?;
+        self.reader.constants.insert(name.clone(), tensor);
+        Ok(())
+    }
+
+    /// The node's output is this constant.
+    ///
+    /// # Errors
+    /// Where the node has no output.
+    pub fn define_tensor(&mut self, tensor: Tensor) -> Result<()> {
+        self.define_constant(TensorProto::float("", tensor.shape(), tensor.data()))
+    }
+
+    /// For `Add`: where one side is a [`Linear`] without bias that nothing else reads and the other a constant row, makes that the bias.
+    ///
+    /// # Errors
+    /// Where an input is missing.
+    pub fn fold_bias(&mut self) -> Result<bool> {
+        for (product, row) in [(0, 1), (1, 0)] {
+            let Some(name) = self.input_name(product).map(str::to_owned) else { continue };
+            let (Some(&value), Ok(bias)) = (self.reader.values.get(&name), self.constant(row)) else { continue };
+            let Source::Node(index) = self.reader.graph.source(value) else { continue };
+            let node = &self.reader.graph.nodes()[index];
+            let out = self.shape(value).last().copied().unwrap_or(0);
+            let fits = bias.data().len() == out && bias.shape().last() == Some(&out);
+            if node.op.name() == Linear.name() && node.inputs.len() == 2 && fits && self.reader.uses[&name] == 1 {
+                let bias = self.replace_parameter(row, bias.reshape([out])?);
+                self.reader.graph.append_input(index, bias);
+                self.forward(value)?;
+                self.reader.graph.rename(value, &self.node.output[0]);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn tensor_of(proto: &TensorProto) -> Result<Tensor> {
+    Tensor::new(proto.shape().map_err(format_error)?, &proto.floats().map_err(format_error)?)
+}

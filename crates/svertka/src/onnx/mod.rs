@@ -1,0 +1,136 @@
+//! ONNX files: the graph, its weights, and beside them what a classifier needs (labels, preprocessing) in `metadata_props`.
+//!
+//! Only this module and the `import` and `export` functions of the operators know ONNX's names and attributes. Written files have opset 20.
+
+mod export;
+mod import;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+use svertka_formats::Limits;
+use svertka_formats::onnx as proto;
+
+pub use export::{Attributes, Export};
+pub use import::Import;
+
+use crate::data::Preprocessing;
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+
+/// Keys of `metadata_props` that this library writes.
+const LABELS: &str = "labels";
+const PREPROCESSING: &str = "preprocessing";
+
+/// A network with what is needed to use it on pictures.
+///
+/// ```
+/// use svertka::{Model, Network};
+/// let graph = Network::from_text("conv4 relu pool2 linear2", &[1, 8, 8], 7)?.finish();
+/// let model = Model::new(graph).with_labels(["cat", "dog"]);
+/// let read = Model::from_bytes(&model.to_bytes()?)?;
+/// assert_eq!(read.labels, ["cat", "dog"]);
+/// assert_eq!(read.graph.parameters(), model.graph.parameters());
+/// # Ok::<(), svertka::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// The network.
+    pub graph: Graph,
+    /// Names of the classes, in the order of the outputs; empty where unknown.
+    pub labels: Vec<String>,
+    /// How a picture becomes the input.
+    pub preprocessing: Option<Preprocessing>,
+    /// Other entries of the file's metadata.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Model {
+    /// A network alone.
+    pub fn new(graph: Graph) -> Self {
+        Self { graph, labels: vec![], preprocessing: None, metadata: BTreeMap::new() }
+    }
+
+    /// With names of the classes.
+    #[must_use]
+    pub fn with_labels(mut self, labels: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.labels = labels.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Reads an ONNX file.
+    ///
+    /// # Errors
+    /// Where the file can't be read, is no ONNX, or holds what this library does not know; the message names the node.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(Error::io(path))?;
+        let model = proto::decode(&bytes, &Limits::default()).map_err(Error::format(path))?;
+        Self::from_proto(&model).map_err(|error| error.within(&path.display().to_string()))
+    }
+
+    /// Writes an ONNX file, under another name first, so that an earlier one is never lost.
+    ///
+    /// # Errors
+    /// Where the folder can't be written to, or an operator has no form in ONNX.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        write_file(path.as_ref(), &self.to_bytes()?)
+    }
+
+    /// Reads the bytes of an ONNX file.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        Self::from_proto(&proto::decode(bytes, &Limits::default()).map_err(Error::format("ONNX"))?)
+    }
+
+    fn from_proto(model: &proto::ModelProto) -> Result<Self> {
+        let mut metadata: BTreeMap<String, String> =
+            model.metadata_props.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect();
+        let labels = parse(&mut metadata, LABELS)?.unwrap_or_default();
+        let preprocessing: Option<Preprocessing> = parse(&mut metadata, PREPROCESSING)?;
+        if let Some(preprocessing) = &preprocessing {
+            preprocessing.validate()?;
+        }
+        Ok(Self { graph: import::graph(model)?, labels, preprocessing, metadata })
+    }
+
+    /// The bytes of an ONNX file.
+    ///
+    /// # Errors
+    /// Where an operator has no form in ONNX.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut model = export::model(&self.graph)?;
+        let mut metadata = self.metadata.clone();
+        if !self.labels.is_empty() {
+            metadata.insert(LABELS.into(), json(&self.labels)?);
+        }
+        if let Some(preprocessing) = &self.preprocessing {
+            metadata.insert(PREPROCESSING.into(), json(preprocessing)?);
+        }
+        model.metadata_props =
+            metadata.into_iter().map(|(key, value)| proto::StringStringEntryProto { key, value }).collect();
+        Ok(proto::encode(&model))
+    }
+}
+
+/// Takes an entry of JSON out of the metadata.
+fn parse<T: serde::de::DeserializeOwned>(metadata: &mut BTreeMap<String, String>, key: &str) -> Result<Option<T>> {
+    let Some(text) = metadata.remove(key) else { return Ok(None) };
+    serde_json::from_str(&text).map(Some).map_err(|error| Error::argument("metadata_props", key, "JSON of this library", error))
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| Error::argument("metadata_props", "entry", "a value that JSON can hold", error))
+}
+
+/// Writes a file under a temporary name in the same folder, then renames it.
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".svertka-").tempfile_in(folder).map_err(Error::io(folder))?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(Error::io(path))?;
+    file.persist(path).map_err(|error| Error::io(path)(error.error))?;
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! Batch normalization (ONNX `BatchNormalization`; Ioffe and Szegedy, 2015): `y = scale * (x - mean) / sqrt(var + eps) + bias` for each channel.
+//!
+//! In training mean and variance are the batch's, and the running ones follow them as nodes of their own, [`MovingAverage`]: a graph has no
+//! hidden state.
+
+use std::sync::Arc;
+
+use svertka_kernels::norm::{self, Affine, GradientsMut, Normalization, StatisticsMut};
+
+use super::{Example, Layouts, Lowered, Operator, Role, Shapes, TrainingForm, expect_shape, planes};
+use crate::error::{Error, Result};
+use crate::gradient::GradientContext;
+use crate::onnx::{Attributes, Export, Import};
+
+/// Batch normalization. Inputs: activation, scale, bias, running mean, running variance (each of as many elements as channels).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchNorm {
+    /// Added to the variance.
+    pub eps: f32,
+    /// Share of the batch's statistics in the new running ones (PyTorch's convention; ONNX has one minus this).
+    pub momentum: f32,
+    /// Whether the batch's statistics are used. The outputs are then: result, mean, inverse standard deviation, biased variance.
+    pub training: bool,
+}
+
+impl Default for BatchNorm {
+    fn default() -> Self {
+        Self { eps: 1e-5, momentum: 0.1, training: false }
+    }
+}
+
+impl Operator for BatchNorm {
+    fn name(&self) -> &'static str {
+        "BatchNormalization"
+    }
+
+    fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
+        if !(2..=5).contains(&inputs[0].len()) {
+            return Err(Error::argument(self.name(), "input", "N x C x spatial", format!("shape {:?}", inputs[0])));
+        }
+        let channels = [inputs[0][1]];
+        for (argument, shape) in ["scale", "bias", "mean", "var"].iter().zip(&inputs[1..]) {
+            expect_shape(self, argument, &channels, shape)?;
+        }
+        let statistics = if self.training { 3 } else { 0 };
+        Ok([inputs[0].to_vec()].into_iter().chain(vec![channels.to_vec(); statistics]).collect())
+    }
+
+    fn layouts(&self, _: &Shapes<'_>) -> Layouts {
+        Layouts::Blocked { inputs: &[0], outputs: &[0] }
+    }
+
+    fn lower(&self, shapes: &Shapes<'_>, _: usize) -> Result<Lowered> {
+        let (planes, eps) = (planes(shapes.inputs[0]), self.eps);
+        if !self.training {
+            return Ok(Lowered::new(move |cpu, io| {
+                let [gamma, beta, mean, var] = [1, 2, 3, 4].map(|i| io.inputs.get(i));
+                let affine = Affine { gamma, beta, eps };
+                norm::batch_norm_infer(cpu, planes, affine, mean, var, io.first(), &mut io.outputs[0]);
+            })
+            .in_place());
+        }
+        Ok(Lowered::new(move |cpu, io| {
+            let [x, gamma, beta] = [0, 1, 2].map(|i| io.inputs.get(i));
+            let [y, mean, inv_std, var] = io.outputs else { unreachable!("four outputs in training") };
+            let affine = Affine { gamma, beta, eps };
+            norm::batch_norm_train(cpu, planes, affine, x, y, StatisticsMut { mean, var, inv_std }, io.scratch);
+        })
+        .scratch(norm::batch_norm_scratch_len(planes)))
+    }
+
+    fn gradient(&self, context: &mut GradientContext<'_>) -> Result<()> {
+        let Some(dy) = context.output_gradient() else { return Ok(()) };
+        let [x, scale] = [0, 1].map(|i| context.input(i));
+        let inputs = if self.training {
+            vec![dy, x, scale, context.output(1), context.output(2)]
+        } else {
+            vec![dy, x, scale, context.input(3), context.input(4)]
+        };
+        let gradients = context.push(BatchNormGradient(*self), &inputs)?;
+        for (i, gradient) in gradients.into_iter().enumerate() {
+            if context.needs(i) {
+                context.add(i, gradient)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn training(&self) -> Option<TrainingForm> {
+        let average = |unbias| MovingAverage { momentum: self.momentum, unbias };
+        let statistics = vec![(3, 1, average(false)), (4, 3, average(true))];
+        Some(TrainingForm { op: Arc::new(Self { training: true, ..*self }), outputs: 4, statistics })
+    }
+
+    fn role(&self, input: usize) -> Role {
+        if input <= 2 { Role::Bias } else { Role::Statistic }
+    }
+
+    fn export(&self, export: &mut Export<'_>) -> Result<()> {
+        let attributes = Attributes::new().float("epsilon", self.eps).float("momentum", 1.0 - self.momentum);
+        export.node("BatchNormalization", attributes);
+        Ok(())
+    }
+}
+
+/// Inputs: gradient of the output, input, scale, mean, and inverse deviation (training) or variance. Outputs: gradients of input, scale, bias.
+#[derive(Clone, Copy, Debug)]
+struct BatchNormGradient(BatchNorm);
+
+impl Operator for BatchNormGradient {
+    fn name(&self) -> &'static str {
+        "BatchNormalizationGradient"
+    }
+
+    fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
+        Ok(vec![inputs[0].to_vec(), inputs[2].to_vec(), inputs[2].to_vec()])
+    }
+
+    fn layouts(&self, _: &Shapes<'_>) -> Layouts {
+        Layouts::Blocked { inputs: &[0, 1], outputs: &[0] }
+    }
+
+    fn lower(&self, shapes: &Shapes<'_>, _: usize) -> Result<Lowered> {
+        let (planes, BatchNorm { eps, training, .. }) = (planes(shapes.inputs[0]), self.0);
+        let sums = norm::batch_norm_scratch_len(planes);
+        Ok(Lowered::new(move |cpu, io| {
+            let [x, gamma, mean, spread] = [1, 2, 3, 4].map(|i| io.inputs.get(i));
+            let dy = io.first();
+            let [dx, dgamma, dbeta] = io.outputs else { unreachable!("three outputs") };
+            let gradients = GradientsMut { dx, dgamma, dbeta };
+            let (scratch, inverse) = io.scratch.split_at_mut(sums);
+            if training {
+                let normalization = Normalization { gamma, mean, inv_std: spread };
+                norm::batch_norm_backward(cpu, planes, normalization, x, dy, gradients, scratch);
+            } else {
+                norm::inv_std(spread, eps, inverse);
+                let normalization = Normalization { gamma, mean, inv_std: inverse };
+                norm::batch_norm_infer_backward(cpu, planes, normalization, x, dy, gradients, scratch);
+            }
+        })
+        .scratch(sums + planes.channels)
+        .in_place())
+    }
+}
+
+/// The new running statistic: `(1 - momentum) * running + momentum * correction * batch`. Inputs: running, batch, and the activation whose
+/// size gives Bessel's correction of a variance.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MovingAverage {
+    /// Share of the batch's value.
+    pub momentum: f32,
+    /// Whether the batch's value is a biased variance to be corrected by `n / (n - 1)`.
+    pub unbias: bool,
+}
+
+impl Operator for MovingAverage {
+    fn name(&self) -> &'static str {
+        "MovingAverage"
+    }
+
+    fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
+        Ok(vec![inputs[0].to_vec()])
+    }
+
+    fn layouts(&self, _: &Shapes<'_>) -> Layouts {
+        Layouts::Plain
+    }
+
+    fn lower(&self, shapes: &Shapes<'_>, _: usize) -> Result<Lowered> {
+        let (planes, momentum) = (planes(shapes.inputs[2]), self.momentum);
+        let count = planes.batch * planes.pixels;
+        let correction = if self.unbias && count > 1 { count as f32 / (count - 1) as f32 } else { 1.0 };
+        Ok(Lowered::new(move |_, io| {
+            let (running, batch) = (io.inputs.get(0), io.inputs.get(1));
+            for ((new, old), batch) in io.outputs[0].iter_mut().zip(running).zip(batch) {
+                *new = old + momentum * (correction * batch - old);
+            }
+        }))
+    }
+}
+
+pub(super) fn import(import: &mut Import<'_>) -> Result<()> {
+    if import.int("training_mode", 0)? != 0 {
+        return Err(Error::unsupported("BatchNormalization", "training_mode = 1"));
+    }
+    let (eps, momentum) = (import.float("epsilon", 1e-5)?, 1.0 - import.float("momentum", 0.9)?);
+    let mut inputs = vec![];
+    for i in 0..5 {
+        inputs.push(import.input(i)?);
+    }
+    import.push(BatchNorm { eps, momentum, training: false }, &inputs)
+}
+
+pub(super) fn examples() -> Vec<Example> {
+    let shapes: [&[usize]; 3] = [&[3, 9, 2, 3], &[4, 3, 5], &[5, 4]];
+    [true, false]
+        .into_iter()
+        .flat_map(|training| {
+            shapes.map(|x| {
+                let channels = &x[1..2];
+                Example::new(BatchNorm { training, ..BatchNorm::default() }, [x, channels, channels, channels, channels])
+            })
+        })
+        .collect()
+}

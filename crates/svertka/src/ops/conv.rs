@@ -1,0 +1,202 @@
+//! Convolution (ONNX `Conv`), cross-correlation as everywhere in the field, over one to three spatial axes.
+//!
+//! `y[n, o, p] = bias[o] + sum over i, t of weight[o, i, t] * x[n, g(o) + i, p * stride + t * dilation - padding]`, where `i` runs over the
+//! channels of the group of `o`. Padding is with zeros; the other kinds are a [`Pad`](super::Pad) before it.
+
+use std::sync::Arc;
+
+use svertka_kernels::conv::{Forward, InputGradient, WeightGradient};
+use svertka_kernels::geometry::{ConvGeometry, Window};
+
+use super::{
+    Example, Field, Layouts, Lowered, Operator, Role, Shapes, activation, expect_activation, expect_shape, spatial,
+};
+use crate::error::{Error, Result};
+use crate::gradient::GradientContext;
+use crate::onnx::{Attributes, Export, Import};
+
+/// Convolution. Inputs: activation `N x C x spatial`, weight `out x C / groups x kernel`, and maybe bias `out`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Conv {
+    /// Kernel size, stride, dilation and padding.
+    pub window: Window,
+    /// Groups of channels.
+    pub groups: usize,
+}
+
+impl Conv {
+    fn geometry(&self, x: &[usize], weight: &[usize]) -> Result<ConvGeometry> {
+        expect_activation(self, "input", x)?;
+        let kernel = activation(weight.first().copied().unwrap_or(0), x[1] / self.groups.max(1), self.window.kernel, x);
+        let geometry = ConvGeometry::new(x[0], x[1], kernel[0], self.groups, spatial(x), self.window)
+            .map_err(Error::geometry("Conv"))?;
+        expect_shape(self, "weight", &kernel, weight)?;
+        Ok(geometry)
+    }
+}
+
+impl Operator for Conv {
+    fn name(&self) -> &'static str {
+        "Conv"
+    }
+
+    fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
+        let geometry = self.geometry(inputs[0], inputs[1])?;
+        if let Some(bias) = inputs.get(2) {
+            expect_shape(self, "bias", &[geometry.out_channels], bias)?;
+        }
+        Ok(vec![activation(geometry.batch, geometry.out_channels, geometry.output, inputs[0])])
+    }
+
+    fn layouts(&self, _: &Shapes<'_>) -> Layouts {
+        Layouts::Blocked { inputs: &[0], outputs: &[0] }
+    }
+
+    fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
+        let plan = Arc::new(Forward::new(&self.geometry(shapes.inputs[0], shapes.inputs[1])?));
+        let (packer, packed, scratch) = (Arc::clone(&plan), plan.packed_len(), plan.scratch_len(threads));
+        Ok(Lowered::new(move |cpu, io| {
+            let bias = (io.inputs.len() == 3).then(|| io.inputs.get(2));
+            plan.run(cpu, io.inputs.get(0), io.inputs.get(1), bias, &mut io.outputs[0], io.scratch);
+        })
+        .scratch(scratch)
+        .pack(1, packed, move |cpu, io| packer.pack(cpu, io.inputs.get(0), &mut io.outputs[0])))
+    }
+
+    fn gradient(&self, context: &mut GradientContext<'_>) -> Result<()> {
+        let Some(dy) = context.output_gradient() else { return Ok(()) };
+        let (x, weight) = (context.input(0), context.input(1));
+        let (shape, weight_shape) = (context.shape(x).to_vec(), context.shape(weight).to_vec());
+        let geometry = self.geometry(&shape, &weight_shape)?;
+        if context.needs(0) {
+            let dx = context.push(ConvInputGradient { geometry, shape }, &[dy, weight])?;
+            context.add(0, dx[0])?;
+        }
+        if context.needs(1) || context.needs(2) {
+            let op = ConvWeightGradient { geometry, weight_shape, bias: context.needs(2) };
+            let gradients = context.push(op, &[x, dy])?;
+            context.add(1, gradients[0])?;
+            if context.needs(2) {
+                context.add(2, gradients[1])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn macs(&self, shapes: &Shapes<'_>) -> u64 {
+        self.geometry(shapes.inputs[0], shapes.inputs[1]).map_or(0, |geometry| geometry.macs())
+    }
+
+    fn field(&self) -> Field {
+        Field::Window(self.window)
+    }
+
+    fn role(&self, input: usize) -> Role {
+        if input == 1 { Role::Weight } else { Role::Bias }
+    }
+
+    fn export(&self, export: &mut Export<'_>) -> Result<()> {
+        let dims = export.shape_of_input(1).len() - 2;
+        let attributes = Attributes::window(&self.window, dims).dilations(&self.window, dims).int("group", self.groups as i64);
+        export.node("Conv", attributes);
+        Ok(())
+    }
+}
+
+/// The gradient of the input; inputs: gradient of the output, weight.
+#[derive(Clone, Debug)]
+struct ConvInputGradient {
+    geometry: ConvGeometry,
+    shape: Vec<usize>,
+}
+
+impl Operator for ConvInputGradient {
+    fn name(&self) -> &'static str {
+        "ConvInputGradient"
+    }
+
+    fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
+        Ok(vec![[&inputs[0][..1], &self.shape[1..]].concat()])
+    }
+
+    fn layouts(&self, _: &Shapes<'_>) -> Layouts {
+        Layouts::Blocked { inputs: &[0], outputs: &[0] }
+    }
+
+    fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
+        let plan = Arc::new(InputGradient::new(&ConvGeometry { batch: shapes.inputs[0][0], ..self.geometry }));
+        let (packer, packed, scratch) = (Arc::clone(&plan), plan.packed_len(), plan.scratch_len(threads));
+        Ok(Lowered::new(move |cpu, io| {
+            plan.run(cpu, io.inputs.get(0), io.inputs.get(1), &mut io.outputs[0], io.scratch);
+        })
+        .scratch(scratch)
+        .pack(1, packed, move |cpu, io| packer.pack(cpu, io.inputs.get(0), &mut io.outputs[0])))
+    }
+
+    fn macs(&self, shapes: &Shapes<'_>) -> u64 {
+        ConvGeometry { batch: shapes.inputs[0][0], ..self.geometry }.macs()
+    }
+}
+
+/// The gradients of weight and bias; inputs: input, gradient of the output.
+#[derive(Clone, Debug)]
+struct ConvWeightGradient {
+    geometry: ConvGeometry,
+    weight_shape: Vec<usize>,
+    bias: bool,
+}
+
+impl Operator for ConvWeightGradient {
+    fn name(&self) -> &'static str {
+        "ConvWeightGradient"
+    }
+
+    fn infer(&self, _: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
+        let bias = self.bias.then(|| vec![self.geometry.out_channels]);
+        Ok([self.weight_shape.clone()].into_iter().chain(bias).collect())
+    }
+
+    fn layouts(&self, _: &Shapes<'_>) -> Layouts {
+        Layouts::Blocked { inputs: &[0, 1], outputs: &[] }
+    }
+
+    fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
+        let plan = WeightGradient::new(&ConvGeometry { batch: shapes.inputs[0][0], ..self.geometry });
+        let scratch = plan.scratch_len(threads);
+        Ok(Lowered::new(move |cpu, io| {
+            let (weight, bias) = io.outputs.split_at_mut(1);
+            let bias = bias.first_mut().map(|bias| &mut **bias);
+            plan.run(cpu, io.inputs.get(0), io.inputs.get(1), &mut weight[0], bias, io.scratch);
+        })
+        .scratch(scratch))
+    }
+
+    fn macs(&self, shapes: &Shapes<'_>) -> u64 {
+        ConvGeometry { batch: shapes.inputs[0][0], ..self.geometry }.macs()
+    }
+}
+
+pub(super) fn import(import: &mut Import<'_>) -> Result<()> {
+    let (x, weight) = (import.input(0)?, import.input(1)?);
+    let (shape, weight_shape) = (import.shape(x).to_vec(), import.shape(weight).to_vec());
+    let dims = shape.len().max(2) - 2;
+    let window = import.window(&weight_shape[2.min(weight_shape.len())..], &shape[2.min(shape.len())..], dims)?;
+    let op = Conv { window, groups: import.int_at_least("group", 1, 1)? };
+    let inputs: Vec<_> = [Some(x), Some(weight), import.optional(2)?].into_iter().flatten().collect();
+    import.push(op, &inputs)
+}
+
+pub(super) fn examples() -> Vec<Example> {
+    let window = |kernel, stride, dilation, padding| Window { kernel, stride, dilation, padding };
+    let plain = window([1, 3, 2], [1, 1, 1], [1, 1, 1], [(0, 0), (1, 1), (0, 1)]);
+    let strided = window([1, 2, 3], [1, 2, 3], [1, 2, 1], [(0, 0), (0, 2), (1, 0)]);
+    let line = window([1, 1, 4], [1, 1, 2], [1, 1, 1], [(0, 0), (0, 0), (2, 1)]);
+    let volume = window([2, 3, 1], [1, 2, 1], [1, 1, 1], [(1, 0), (1, 1), (0, 0)]);
+    vec![
+        Example::new(Conv { window: plain, groups: 1 }, [&[2, 3, 5, 4], &[5, 3, 3, 2], &[5]]),
+        Example::new(Conv { window: strided, groups: 2 }, [&[2, 4, 7, 8], &[6, 2, 2, 3]]),
+        Example::new(Conv { window: plain, groups: 3 }, [&[1, 3, 5, 4], &[3, 1, 3, 2], &[3]]),
+        Example::new(Conv { window: line, groups: 1 }, [&[3, 2, 9], &[3, 2, 4], &[3]]),
+        Example::new(Conv { window: volume, groups: 1 }, [&[2, 2, 3, 5, 2], &[3, 2, 2, 3, 1]]),
+    ]
+}

@@ -1,0 +1,101 @@
+//! Dropout (ONNX `Dropout`; Srivastava et al., 2014): in training each value is zeroed with probability `p`, the others are scaled by
+//! `1 / (1 - p)`. The mask is drawn again in the backward pass from the same seed, not stored.
+
+use std::sync::Arc;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::{Example, Io, Layouts, Lowered, Operator, Shapes, TrainingForm};
+use crate::error::{Error, Result};
+use crate::gradient::GradientContext;
+use crate::onnx::{Attributes, Export, Import};
+
+/// Dropout.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dropout {
+    /// Probability of zeroing a value, `0.0..1.0`.
+    pub p: f32,
+    /// Tells several dropouts of a network apart, so that their masks differ.
+    pub stream: u64,
+    /// Whether values are dropped; outside training nothing is.
+    pub training: bool,
+}
+
+impl Dropout {
+    /// The same mask for the same seed, stream and element, forward and backward.
+    fn run(&self, io: &mut Io<'_>) {
+        let x = io.first();
+        let y = &mut io.outputs[0];
+        if let Some(x) = x {
+            y.copy_from_slice(x);
+        }
+        if !self.training {
+            return;
+        }
+        let mut random = ChaCha8Rng::seed_from_u64(io.seed);
+        random.set_stream(self.stream);
+        let threshold = (f64::from(self.p) * f64::from(u32::MAX)) as u32;
+        let scale = 1.0 / (1.0 - self.p);
+        for value in y.iter_mut() {
+            *value *= if random.next_u32() < threshold { 0.0 } else { scale };
+        }
+    }
+}
+
+impl Operator for Dropout {
+    fn name(&self) -> &'static str {
+        "Dropout"
+    }
+
+    fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
+        if !(0.0..1.0).contains(&self.p) {
+            return Err(Error::argument("Dropout", "p", "a probability of at least 0 and below 1", self.p));
+        }
+        Ok(vec![inputs[0].to_vec()])
+    }
+
+    /// Plain, so that the mask does not depend on the layout.
+    fn layouts(&self, _: &Shapes<'_>) -> Layouts {
+        if self.training { Layouts::Plain } else { Layouts::Same }
+    }
+
+    fn lower(&self, _: &Shapes<'_>, _: usize) -> Result<Lowered> {
+        let op = *self;
+        Ok(Lowered::new(move |_, io| op.run(io)).in_place())
+    }
+
+    fn gradient(&self, context: &mut GradientContext<'_>) -> Result<()> {
+        let Some(dy) = context.output_gradient() else { return Ok(()) };
+        let dx = context.push(*self, &[dy])?;
+        context.add(0, dx[0])
+    }
+
+    fn training(&self) -> Option<TrainingForm> {
+        Some(TrainingForm { op: Arc::new(Self { training: true, ..*self }), outputs: 1, statistics: vec![] })
+    }
+
+    fn export(&self, export: &mut Export<'_>) -> Result<()> {
+        let ratio = export.constant("ratio", &[], &[self.p]);
+        export.node_with("Dropout", &[export.input(0), ratio], Attributes::new());
+        Ok(())
+    }
+}
+
+/// `Dropout`: the ratio is an attribute before opset 12, then a constant input.
+pub(super) fn import(import: &mut Import<'_>) -> Result<()> {
+    if import.outputs() > 1 {
+        return Err(Error::unsupported("Dropout", "the output mask"));
+    }
+    let x = import.input(0)?;
+    let mut p = import.float("ratio", 0.5)?;
+    if import.optional(1)?.is_some() {
+        p = import.constant(1)?.data().first().copied().unwrap_or(p);
+    }
+    let stream = import.node_index();
+    import.push(Dropout { p, stream, training: false }, &[x])
+}
+
+pub(super) fn examples() -> Vec<Example> {
+    [false, true].map(|training| Example::new(Dropout { p: 0.3, stream: 1, training }, [&[2, 3, 5, 4]])).into()
+}

@@ -1,0 +1,199 @@
+//! Fully connected layer (ONNX `Gemm` with `transB = 1`): `y = x w^T + bias`.
+
+use std::sync::Arc;
+
+use svertka_kernels::matmul::{Forward, InputGradient, WeightGradient};
+
+use super::{Example, Layouts, Lowered, Operator, Role, Shapes, expect_shape};
+use crate::error::{Error, Result};
+use crate::gradient::GradientContext;
+use crate::onnx::{Attributes, Export, Import};
+use crate::tensor::Tensor;
+
+/// Fully connected layer. Inputs: `N x in`, weight `out x in`, and maybe bias `out`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Linear;
+
+impl Operator for Linear {
+    fn name(&self) -> &'static str {
+        "Gemm"
+    }
+
+    fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
+        let &[batch, features] = inputs[0] else {
+            return Err(Error::argument("Gemm", "input", "N x features", format!("shape {:?}", inputs[0])));
+        };
+        let out = inputs[1].first().copied().unwrap_or(0);
+        expect_shape(self, "weight", &[out, features], inputs[1])?;
+        if let Some(bias) = inputs.get(2) {
+            expect_shape(self, "bias", &[out], bias)?;
+        }
+        Ok(vec![vec![batch, out]])
+    }
+
+    fn layouts(&self, _: &Shapes<'_>) -> Layouts {
+        Layouts::Plain
+    }
+
+    fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
+        let plan = Arc::new(Forward::new(shapes.inputs[0][0], shapes.inputs[0][1], shapes.inputs[1][0]));
+        let (packer, packed, scratch) = (Arc::clone(&plan), plan.packed_len(), plan.scratch_len(threads));
+        Ok(Lowered::new(move |cpu, io| {
+            let bias = (io.inputs.len() == 3).then(|| io.inputs.get(2));
+            plan.run(cpu, io.inputs.get(0), io.inputs.get(1), bias, &mut io.outputs[0], io.scratch);
+        })
+        .scratch(scratch)
+        .pack(1, packed, move |cpu, io| packer.pack(cpu, io.inputs.get(0), &mut io.outputs[0])))
+    }
+
+    fn gradient(&self, context: &mut GradientContext<'_>) -> Result<()> {
+        let Some(dy) = context.output_gradient() else { return Ok(()) };
+        let (x, weight) = (context.input(0), context.input(1));
+        if context.needs(0) {
+            let dx = context.push(LinearInputGradient, &[dy, weight])?;
+            context.add(0, dx[0])?;
+        }
+        if context.needs(1) || context.needs(2) {
+            let gradients = context.push(LinearWeightGradient { bias: context.needs(2) }, &[x, dy])?;
+            context.add(1, gradients[0])?;
+            if context.needs(2) {
+                context.add(2, gradients[1])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn macs(&self, shapes: &Shapes<'_>) -> u64 {
+        shapes.inputs[0].iter().product::<usize>() as u64 * shapes.inputs[1][0] as u64
+    }
+
+    fn role(&self, input: usize) -> Role {
+        if input == 1 { Role::Weight } else { Role::Bias }
+    }
+
+    fn export(&self, export: &mut Export<'_>) -> Result<()> {
+        export.node("Gemm", Attributes::new().int("transB", 1));
+        Ok(())
+    }
+}
+
+/// The gradient of the input; inputs: gradient of the output, weight.
+#[derive(Clone, Copy, Debug)]
+struct LinearInputGradient;
+
+impl Operator for LinearInputGradient {
+    fn name(&self) -> &'static str {
+        "GemmInputGradient"
+    }
+
+    fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
+        Ok(vec![vec![inputs[0][0], inputs[1][1]]])
+    }
+
+    fn layouts(&self, _: &Shapes<'_>) -> Layouts {
+        Layouts::Plain
+    }
+
+    fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
+        let plan = Arc::new(InputGradient::new(shapes.inputs[0][0], shapes.inputs[1][1], shapes.inputs[1][0]));
+        let (packer, packed, scratch) = (Arc::clone(&plan), plan.packed_len(), plan.scratch_len(threads));
+        Ok(Lowered::new(move |cpu, io| {
+            plan.run(cpu, io.inputs.get(0), io.inputs.get(1), &mut io.outputs[0], io.scratch);
+        })
+        .scratch(scratch)
+        .pack(1, packed, move |cpu, io| packer.pack(cpu, io.inputs.get(0), &mut io.outputs[0])))
+    }
+
+    fn macs(&self, shapes: &Shapes<'_>) -> u64 {
+        Linear.macs(&Shapes { inputs: &[shapes.outputs[0], shapes.inputs[1]], outputs: &[] })
+    }
+}
+
+/// The gradients of weight and bias; inputs: input, gradient of the output.
+#[derive(Clone, Copy, Debug)]
+struct LinearWeightGradient {
+    bias: bool,
+}
+
+impl Operator for LinearWeightGradient {
+    fn name(&self) -> &'static str {
+        "GemmWeightGradient"
+    }
+
+    fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
+        let out = inputs[1][1];
+        Ok([vec![out, inputs[0][1]]].into_iter().chain(self.bias.then(|| vec![out])).collect())
+    }
+
+    fn layouts(&self, _: &Shapes<'_>) -> Layouts {
+        Layouts::Plain
+    }
+
+    fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
+        let plan = WeightGradient::new(shapes.inputs[0][0], shapes.inputs[0][1], shapes.inputs[1][1]);
+        let scratch = plan.scratch_len(threads);
+        Ok(Lowered::new(move |cpu, io| {
+            let (weight, bias) = io.outputs.split_at_mut(1);
+            let bias = bias.first_mut().map(|bias| &mut **bias);
+            plan.run(cpu, io.inputs.get(0), io.inputs.get(1), &mut weight[0], bias, io.scratch);
+        })
+        .scratch(scratch))
+    }
+
+    fn macs(&self, shapes: &Shapes<'_>) -> u64 {
+        Linear.macs(&Shapes { inputs: &[shapes.inputs[0], shapes.outputs[0]], outputs: &[] })
+    }
+}
+
+/// `Gemm` with a constant weight; one that is not transposed is transposed once here.
+pub(super) fn import_gemm(import: &mut Import<'_>) -> Result<()> {
+    for (name, expected) in [("alpha", 1.0), ("beta", 1.0)] {
+        let received = import.float(name, 1.0)?;
+        if received != expected {
+            return Err(Error::unsupported("Gemm", format!("{name} = {received}")));
+        }
+    }
+    if import.int("transA", 0)? != 0 {
+        return Err(Error::unsupported("Gemm", "transA = 1"));
+    }
+    let transposed = import.int("transB", 0)? != 0;
+    import_with(import, transposed)
+}
+
+/// `MatMul` of an activation `N x in` with a constant `in x out`.
+pub(super) fn import_mat_mul(import: &mut Import<'_>) -> Result<()> {
+    import_with(import, false)
+}
+
+fn import_with(import: &mut Import<'_>, transposed: bool) -> Result<()> {
+    let (x, mut weight) = (import.input(0)?, import.input(1)?);
+    if !transposed {
+        let tensor = import.constant(1)?;
+        let &[rows, columns] = tensor.shape() else {
+            return Err(Error::argument("Gemm", "weight", "two axes", format!("shape {:?}", tensor.shape())));
+        };
+        let mut data = Tensor::zeros([columns, rows]);
+        for (i, value) in tensor.data().iter().enumerate() {
+            data.data_mut()[(i % columns) * rows + i / columns] = *value;
+        }
+        weight = import.replace_parameter(1, data);
+    }
+    let mut inputs = vec![x, weight];
+    if let Some(bias) = import.optional(2)? {
+        let shape = import.shape(bias);
+        // ONNX lets C be any shape that broadcasts to N x out; the ones in use are a row.
+        let bias = if shape.len() == 2 && shape[0] == 1 {
+            let tensor = import.constant(2)?.clone();
+            let out = tensor.shape()[1];
+            import.replace_parameter(2, tensor.reshape([out])?)
+        } else {
+            bias
+        };
+        inputs.push(bias);
+    }
+    import.push(Linear, &inputs)
+}
+
+pub(super) fn examples() -> Vec<Example> {
+    vec![Example::new(Linear, [&[3, 11], &[5, 11], &[5]]), Example::new(Linear, [&[1, 4], &[17, 4]])]
+}

@@ -1,0 +1,18 @@
+//! Fitting a network to labelled pictures, and measuring how well it does.
+//!
+//! [`train()`] is the whole job with checkpoints; [`Step`] is one step, for a loop of one's own; [`Classifier`] runs a trained model on pictures.
+
+mod checkpoint;
+mod classifier;
+mod config;
+mod metrics;
+mod optimizer;
+mod run;
+mod step;
+
+pub use classifier::{Classifier, Evaluation};
+pub use config::{OptimizerKind, Schedule, TrainConfig};
+pub use metrics::{Confusion, wilson_interval};
+pub use optimizer::Optimizer;
+pub use run::{EpochRecord, Event, Outcome, Stop, train};
+pub use step::{Step, StepResult};

@@ -1,0 +1,254 @@
+//! One step of training: forward, loss, gradients and update, from one plan.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use svertka_kernels::{Buffer, Cpu, binary, update};
+
+use super::config::TrainConfig;
+use super::optimizer::Optimizer;
+use crate::error::{Error, Result};
+use crate::gradient::add_gradients;
+use crate::graph::{Graph, Value};
+use crate::ops::{CrossEntropy, Role};
+use crate::plan::{Plan, Weights};
+use crate::tensor::Tensor;
+
+/// A network in training: its parameters, the plan of a step, the optimizer's state and the moving average.
+///
+/// ```
+/// use svertka::train::{Step, TrainConfig};
+/// use svertka::{Cpu, Network, Tensor};
+/// let graph = Network::from_text("conv4 bn relu pool2 linear3", &[1, 6, 6], 0)?.finish();
+/// let (cpu, config) = (Cpu::new(1), TrainConfig::default());
+/// let mut step = Step::new(&graph, &config, 2, &cpu)?;
+/// let x = Tensor::new([2, 1, 6, 6], &[0.5; 72])?;
+/// let targets = Tensor::new([2, 3], &[1.0, 0.0, 0.0, 0.0, 1.0, 0.0])?;
+/// let first = step.run(&cpu, &x, &targets, 0.1, 0)?.loss;
+/// let second = step.run(&cpu, &x, &targets, 0.1, 1)?.loss;
+/// assert!(second < first);
+/// # Ok::<(), svertka::Error>(())
+/// ```
+pub struct Step {
+    plan: Plan,
+    /// All parameters of the graph, the last one being the gradient of the loss, one.
+    parameters: Vec<Tensor>,
+    learned: Vec<Learned>,
+    /// Parameter and output of each running statistic.
+    statistics: Vec<(usize, usize)>,
+    optimizer: Optimizer,
+    average: Option<Vec<Tensor>>,
+    ema: f64,
+    clip_norm: f64,
+    scratch: Buffer,
+}
+
+struct Learned {
+    parameter: usize,
+    gradient: usize,
+    role: Role,
+}
+
+/// What a step gives.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepResult {
+    /// Mean loss of the batch.
+    pub loss: f32,
+    /// Norm of the whole gradient before clipping.
+    pub gradient_norm: f64,
+}
+
+/// Outputs of the plan before the gradients.
+const LOSS: usize = 0;
+const LOGITS: usize = 1;
+
+impl Step {
+    /// Prepares steps of `batch` pictures. The network's first output is taken as logits, or, where it is a softmax, that one's input.
+    ///
+    /// # Errors
+    /// Where the network gives no row of classes, or an operator has no gradient.
+    pub fn new(graph: &Graph, config: &TrainConfig, batch: usize, cpu: &Cpu) -> Result<Self> {
+        let training = training_graph(graph, config.label_smoothing)?;
+        let plan = Plan::new(&training.graph, &training.graph.input_shapes(batch), Weights::Changing, cpu)?;
+        let parameters = training.graph.parameters().to_vec();
+        let sizes: Vec<usize> =
+            training.learned.iter().map(|learned| parameters[learned.parameter].data().len()).collect();
+        let largest = sizes.iter().copied().max().unwrap_or(0);
+        Ok(Self {
+            plan,
+            optimizer: Optimizer::new(config.optimizer, config.weight_decay, sizes.into_iter()),
+            average: (config.ema > 0.0).then(|| parameters[..graph.parameters().len()].to_vec()),
+            parameters,
+            learned: training.learned,
+            statistics: training.statistics,
+            ema: config.ema,
+            clip_norm: config.clip_norm,
+            scratch: Buffer::zeroed(binary::sum_of_squares_scratch_len(largest)),
+        })
+    }
+
+    /// One step with learning rate `lr`. Nothing is allocated.
+    ///
+    /// # Errors
+    /// Where the shapes differ from those planned, or the loss is no number any more; the parameters then are as before the step.
+    pub fn run(&mut self, cpu: &Cpu, pictures: &Tensor, targets: &Tensor, lr: f64, seed: u64) -> Result<StepResult> {
+        self.plan.run(cpu, &self.parameters, &[pictures, targets], seed)?;
+        let loss = self.plan.output(LOSS)[0];
+        let mut squares = 0.0;
+        for learned in &self.learned {
+            squares += binary::sum_of_squares(cpu, self.plan.output(learned.gradient), &mut self.scratch);
+        }
+        let norm = squares.sqrt();
+        if !loss.is_finite() || !norm.is_finite() {
+            let expected = "a finite loss and gradient (a lower learning rate may help)";
+            return Err(Error::argument("train", "loss", expected, format!("loss {loss}, gradient of norm {norm}")));
+        }
+        let scale = if self.clip_norm > 0.0 && norm > self.clip_norm { (self.clip_norm / norm) as f32 } else { 1.0 };
+        self.optimizer.begin_step();
+        for (index, learned) in self.learned.iter().enumerate() {
+            let gradient = self.plan.output(learned.gradient);
+            let weight = &mut self.parameters[learned.parameter];
+            self.optimizer.update(cpu, index, lr as f32, scale, gradient, learned.role, weight);
+        }
+        for &(parameter, output) in &self.statistics {
+            self.parameters[parameter].data_mut().copy_from_slice(self.plan.output(output));
+        }
+        if let Some(average) = &mut self.average {
+            // Early on the average follows quickly, or it would long remember the random start.
+            let steps = self.optimizer.steps() as f64;
+            let decay = self.ema.min((1.0 + steps) / (10.0 + steps)) as f32;
+            for (average, parameter) in average.iter_mut().zip(&self.parameters) {
+                update::ema(cpu, decay, parameter.data(), average.data_mut());
+            }
+        }
+        Ok(StepResult { loss, gradient_norm: norm })
+    }
+
+    /// The logits of the last step, `batch x classes`.
+    pub fn logits(&self) -> &[f32] {
+        self.plan.output(LOGITS)
+    }
+
+    /// The parameters to evaluate and keep: the moving average where there is one.
+    pub fn parameters(&self) -> &[Tensor] {
+        match &self.average {
+            Some(average) => average,
+            None => &self.parameters[..self.parameters.len() - 1],
+        }
+    }
+
+    /// Bytes of the plan's buffers.
+    pub fn memory(&self) -> usize {
+        self.plan.memory()
+    }
+
+    /// As [`Plan::run_observed`], for measurements; no update follows.
+    ///
+    /// # Errors
+    /// As [`Plan::run`].
+    pub fn profile(
+        &mut self,
+        cpu: &Cpu,
+        pictures: &Tensor,
+        targets: &Tensor,
+        observe: impl FnMut(&str, std::time::Duration),
+    ) -> Result<()> {
+        self.plan.run_observed(cpu, &self.parameters, &[pictures, targets], 0, observe)
+    }
+
+    /// All that changes, in a fixed order, for a checkpoint: parameters, moving average, optimizer.
+    pub(super) fn state(&self) -> (u64, Vec<(String, &[f32])>) {
+        let own = self.parameters[..self.parameters.len() - 1].iter();
+        let mut state: Vec<(String, &[f32])> =
+            own.enumerate().map(|(i, tensor)| (format!("parameter.{i}"), tensor.data())).collect();
+        let average = self.average.iter().flatten().enumerate();
+        state.extend(average.map(|(i, tensor)| (format!("average.{i}"), tensor.data())));
+        state.extend(self.optimizer.state().enumerate().map(|(i, buffer)| (format!("optimizer.{i}"), &**buffer)));
+        (self.optimizer.steps(), state)
+    }
+
+    /// Puts back a state; `read` fills each named slice, or says what is wrong.
+    pub(super) fn restore(&mut self, steps: u64, read: impl Fn(&str, &mut [f32]) -> Result<()>) -> Result<()> {
+        let own = self.parameters.len() - 1;
+        for (i, tensor) in self.parameters[..own].iter_mut().enumerate() {
+            read(&format!("parameter.{i}"), tensor.data_mut())?;
+        }
+        for (i, tensor) in self.average.iter_mut().flatten().enumerate() {
+            read(&format!("average.{i}"), tensor.data_mut())?;
+        }
+        for (i, buffer) in self.optimizer.restore(steps).enumerate() {
+            read(&format!("optimizer.{i}"), buffer)?;
+        }
+        Ok(())
+    }
+}
+
+struct TrainingGraph {
+    /// Outputs: loss, logits, then what `learned` and `statistics` name by index.
+    graph: Graph,
+    learned: Vec<Learned>,
+    statistics: Vec<(usize, usize)>,
+}
+
+/// The value before a final softmax, or the output itself.
+pub(crate) fn logits(graph: &Graph) -> Result<Value> {
+    let output = *graph.outputs.first().ok_or_else(|| Error::argument("train", "network", "an output", "none"))?;
+    Ok(match graph.producer(output) {
+        Some(node) if node.op.name() == "Softmax" => node.inputs[0],
+        _ => output,
+    })
+}
+
+fn training_graph(source: &Graph, label_smoothing: f32) -> Result<TrainingGraph> {
+    let shapes = source.shapes(&source.input_shapes(1))?;
+    let logits = logits(source)?;
+    let &[_, classes] = shapes[logits.0].as_slice() else {
+        return Err(Error::argument("train", "network", "an output N x classes", format!("shape {:?}", shapes[logits.0])));
+    };
+    let mut graph = Graph::new();
+    let mut map: HashMap<Value, Value> = HashMap::new();
+    for input in source.inputs() {
+        map.insert(input.value, graph.input(source.name(input.value), input.shape.clone()));
+    }
+    for (value, tensor) in source.parameter_values().iter().zip(source.parameters()) {
+        map.insert(*value, graph.parameter(source.name(*value), tensor.clone()));
+    }
+    let mut followed = Vec::new();
+    for node in source.nodes() {
+        let inputs: Vec<Value> = node.inputs.iter().map(|value| map[value]).collect();
+        let form = node.op.training();
+        let (op, count) = form.as_ref().map_or((&node.op, node.outputs.len()), |form| (&form.op, form.outputs));
+        let outputs = graph.push(&node.name, Arc::clone(op), &inputs, count);
+        for (input, output, average) in form.into_iter().flat_map(|form| form.statistics) {
+            let name = format!("{}.average{input}", node.name);
+            let read = [inputs[input], outputs[output], inputs[0]];
+            followed.push((inputs[input], graph.push(&name, Arc::new(average), &read, 1)[0]));
+        }
+        map.extend(node.outputs.iter().copied().zip(outputs));
+    }
+    let targets = graph.input("targets", vec![None, Some(classes)]);
+    let loss = graph.push("loss", Arc::new(CrossEntropy { label_smoothing }), &[map[&logits], targets], 2)[0];
+    let one = graph.parameter("one", Tensor::scalar(1.0));
+
+    let roles = graph.roles();
+    let values = graph.parameter_values().to_vec();
+    let candidates: Vec<usize> = (0..values.len()).filter(|&i| roles[i].is_learned()).collect();
+    let wrt: Vec<Value> = candidates.iter().map(|&i| values[i]).collect();
+    let gradients = add_gradients(&mut graph, &[(loss, one)], &wrt)?;
+    graph.outputs = vec![loss, map[&logits]];
+    let mut learned = Vec::new();
+    for (parameter, gradient) in candidates.into_iter().zip(gradients) {
+        if let Some(gradient) = gradient {
+            learned.push(Learned { parameter, gradient: graph.outputs.len(), role: roles[parameter] });
+            graph.outputs.push(gradient);
+        }
+    }
+    let mut statistics = Vec::new();
+    for (parameter, value) in followed {
+        if let Some(index) = values.iter().position(|candidate| *candidate == parameter) {
+            statistics.push((index, graph.outputs.len()));
+            graph.outputs.push(value);
+        }
+    }
+    Ok(TrainingGraph { graph, learned, statistics })
+}

@@ -1,0 +1,86 @@
+//! ONNX: every operator written and read back computes the same; hostile files are errors.
+
+use std::sync::Arc;
+
+use svertka::graph::Graph;
+use svertka::ops;
+use svertka::{Cpu, Model, Network, Plan, Tensor, Weights};
+
+fn noise(shape: &[usize]) -> Tensor {
+    let len = shape.iter().product::<usize>();
+    // Positive, because some inputs are variances.
+    let values: Vec<f32> = (0..len).map(|i| (i * 7919 % 1009) as f32 / 504.5 + 0.01).collect();
+    Tensor::new(shape, &values).unwrap()
+}
+
+fn run(graph: &Graph, x: &Tensor) -> Vec<f32> {
+    let cpu = Cpu::new(1);
+    let mut plan = Plan::new(graph, &[x.shape().to_vec()], Weights::Constant, &cpu).unwrap();
+    plan.run(&cpu, graph.parameters(), &[x], 0).unwrap();
+    plan.output(0).to_vec()
+}
+
+#[test]
+fn every_operator_is_written_and_read_back() {
+    let mut tried = 0;
+    for example in ops::examples() {
+        // Training forms and the loss are never written.
+        let inputs: Vec<&[usize]> = example.inputs.iter().map(Vec::as_slice).collect();
+        if example.op.infer(&inputs).unwrap().len() > 1 || format!("{:?}", example.op).contains("training: true") {
+            continue;
+        }
+        let mut graph = Graph::new();
+        let x = graph.input("x", example.inputs[0].iter().copied().map(Some).collect());
+        let mut values = vec![x];
+        for (i, shape) in example.inputs.iter().enumerate().skip(1) {
+            values.push(graph.parameter(&format!("p{i}"), noise(shape)));
+        }
+        graph.outputs = graph.push("node", Arc::clone(&example.op), &values, 1);
+        let model = Model::new(graph);
+        let read = Model::from_bytes(&model.to_bytes().unwrap()).unwrap_or_else(|error| panic!("{example:?}: {error}"));
+        let x = noise(&example.inputs[0]);
+        assert_eq!(run(&read.graph, &x), run(&model.graph, &x), "{example:?}");
+        tried += 1;
+    }
+    assert!(tried > 40, "{tried}");
+}
+
+#[test]
+fn a_network_is_the_same_after_a_round_trip() {
+    let text = "conv8k5-symmetric bn relu pool2 dwconv2 hardswish conv12s2-circular gelu dropout0.4 gap linear5 softmax";
+    let graph = Network::from_text(text, &[3, 17, 14], 0).unwrap().finish();
+    let model = Model::new(graph).with_labels(["a", "b", "c", "d", "e"]);
+    let bytes = model.to_bytes().unwrap();
+    let read = Model::from_bytes(&bytes).unwrap();
+    let x = noise(&[2, 3, 17, 14]);
+    assert_eq!(run(&read.graph, &x), run(&model.graph, &x));
+    assert_eq!(read.labels, model.labels);
+    // Reading and writing once more changes nothing.
+    assert_eq!(Model::from_bytes(&read.to_bytes().unwrap()).unwrap(), read);
+}
+
+#[test]
+fn an_earlier_file_survives_a_write_that_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let model = Model::new(Network::from_text("conv2 gap linear2", &[1, 4, 4], 0).unwrap().finish());
+    model.save(&path).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    // The loss has no form in ONNX.
+    let mut graph = Graph::new();
+    let x = graph.input("x", vec![None, Some(3)]);
+    let y = graph.input("y", vec![None, Some(3)]);
+    graph.outputs = graph.push("loss", Arc::new(ops::CrossEntropy { label_smoothing: 0.0 }), &[x, y], 2);
+    let error = Model::new(graph).save(&path).unwrap_err().to_string();
+    assert_eq!(error, "loss: CrossEntropy: export to ONNX is not supported");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn bad_files_are_errors() {
+    let error = Model::load("/nonexistent/model.onnx").unwrap_err().to_string();
+    assert!(error.starts_with("/nonexistent/model.onnx: "), "{error}");
+    let error = Model::from_bytes(b"# Read me\n\nThis is text.").unwrap_err().to_string();
+    assert!(error.contains("expected an ONNX protobuf with ir_version and graph"), "{error}");
+}

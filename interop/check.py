@@ -1,0 +1,82 @@
+"""Compares the binary's probabilities with ONNX Runtime's on the same pictures, for networks that hold every operator written.
+
+    python check.py path/to/svertka
+"""
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import onnx
+import onnxruntime
+from PIL import Image
+
+BOUND = 1e-5
+
+# (name, network, colour): together they hold every operator and every padding mode.
+NETWORKS = [
+    ("small", "small", False),
+    ("lenet5", "lenet5", False),
+    ("resnet18", "resnet18", True),
+    ("mobilenet", "mobilenet-v2", True),
+    ("paddings", "conv8k5-replicate bn relu pool2 conv8-reflect silu conv8-symmetric gelu conv8k5-circular hardswish gap linear{}", True),
+    ("activations", "conv8s2 leakyrelu0.1 dwconv2 relu6 avgpool3s2p1 tanh conv16g4 sigmoid maxpool3s2p1 dropout0.2 gmp linear{}", False),
+]
+
+
+def pictures(folder, colour):
+    """Three classes that a network can tell apart: stripes across, stripes down, dots."""
+    rng = np.random.default_rng(7)
+    rows, columns = np.mgrid[0:32, 0:32]
+    for label, pattern in {"across": rows // 3, "down": columns // 3, "dots": rows // 3 + columns // 3}.items():
+        (folder / label).mkdir(parents=True)
+        for i in range(24):
+            grey = np.clip((pattern % 2) * 160 + 40 + rng.normal(0, 30, (32, 32)), 0, 255)
+            data = np.stack([np.clip(grey * f, 0, 255) for f in rng.uniform(0.5, 1, 3)], -1) if colour else grey
+            Image.fromarray(data.astype(np.uint8)).save(folder / label / f"{i:02}.png")
+
+
+def tensor(path, how):
+    picture = Image.open(path).convert("RGB" if how["channels"] == 3 else "L")
+    values = np.asarray(picture, np.float32).reshape(how["height"], how["width"], how["channels"]) / np.float32(255)
+    values = (values - np.float32(how["mean"])) / np.float32(how["std"])
+    return values.transpose(2, 0, 1)[None].astype(np.float32)
+
+
+def main(binary):
+    worst, compared = 0.0, 0
+    with tempfile.TemporaryDirectory() as temporary:
+        root = pathlib.Path(temporary)
+        data = {colour: root / ("colour" if colour else "grey") for colour in (False, True)}
+        for colour, folder in data.items():
+            pictures(folder, colour)
+        for name, network, colour in NETWORKS:
+            out = root / name
+            train = [binary, "train", data[colour], "--net", network.format(3), "--epochs", "2", "--batch", "16"]
+            subprocess.run([*train, "--out", out, "--json"], check=True, stdout=subprocess.DEVNULL)
+            model = onnx.load(out / "model.onnx")
+            onnx.checker.check_model(model, full_check=True)
+            metadata = {entry.key: entry.value for entry in model.metadata_props}
+            labels, how = json.loads(metadata["labels"]), json.loads(metadata["preprocessing"])
+            session = onnxruntime.InferenceSession(out / "model.onnx")
+            predict = [binary, "predict", out / "model.onnx", data[colour], "--json", "--top", "3"]
+            answers = json.loads(subprocess.run(predict, check=True, capture_output=True, text=True).stdout)
+            assert len(answers) == 72, len(answers)
+            difference = 0.0
+            for answer in answers:
+                (theirs,) = session.run(None, {session.get_inputs()[0].name: tensor(answer["path"], how)})
+                assert abs(theirs.sum() - 1) < 1e-4, "the file's output is no row of probabilities"
+                for entry in answer["labels"]:
+                    assert labels[entry["index"]] == entry["label"]
+                    difference = max(difference, abs(float(theirs[0, entry["index"]]) - entry["probability"]))
+                    compared += 1
+            print(f"{name:12} {len(model.graph.node):4} nodes, largest difference {difference:.1e}")
+            worst = max(worst, difference)
+    assert worst <= BOUND, f"largest difference {worst}, allowed {BOUND}"
+    print(f"{len(NETWORKS)} passed, 0 failed ({compared} probabilities within {BOUND})")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
