@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p svertka-kernels --example measure -- [part of a name] [milliseconds per figure]`
 
+#![expect(clippy::print_stdout, reason = "a measuring program prints its table")]
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

@@ -83,6 +83,9 @@ pub struct Network {
     last: Value,
 }
 
+/// Numbers of one weight: 4 GiB, more than any network of pictures has. A slip of the finger should be an error, not an allocation that fails.
+const MAX_WEIGHT: usize = 1 << 30;
+
 impl Network {
     /// Takes inputs `N x shape`; `shape` is channels and one to three spatial sizes.
     pub fn new(shape: &[usize], seed: u64) -> Self {
@@ -306,7 +309,10 @@ impl Network {
 
     /// Uniform between plus and minus `sqrt(6 / fan_in)`, so that a ReLU keeps the variance.
     fn weight(&mut self, name: &str, shape: Vec<usize>, fan_in: usize) -> Result<Value> {
-        svertka_kernels::geometry::checked_product("weight", &shape).map_err(Error::geometry(name))?;
+        let elements = shape.iter().fold(1usize, |a, &b| a.saturating_mul(b));
+        if elements > MAX_WEIGHT {
+            return Err(Error::argument(name, "shape", format!("at most {MAX_WEIGHT} numbers"), format!("{shape:?}")));
+        }
         let mut tensor = Tensor::zeros(shape);
         let bound = (6.0 / fan_in.max(1) as f32).sqrt();
         let mut random = ChaCha8Rng::seed_from_u64(self.seed);

@@ -341,7 +341,9 @@ fn idx_files_are_read_with_and_without_names() {
     assert_eq!(open(&root).classes, ["shoe", "shirt", "hat"]);
     let resized =
         Dataset::open(root.path(), &OpenOptions { size: Some((5, 4)), channels: Some(3), ..all }).unwrap();
-    assert_eq!(resized.train.pixels(3).unwrap().len(), 60);
+    let expected = resized.train.frame().fit(set.train.picture(3).unwrap()).unwrap();
+    assert_eq!(resized.train.picture(3).unwrap(), expected);
+    assert_eq!(expected.data.len(), 60);
 }
 
 #[test]

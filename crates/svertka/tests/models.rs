@@ -70,7 +70,8 @@ fn small_pictures_give_finite_logits_that_depend_on_the_picture() -> Result<()> 
     let cpu = Cpu::new(2);
     let shape = [2, 3, 32, 32];
     let noise = |i: usize| ((i as f32 * 12.9898).sin() * 43758.547).fract();
-    let pictures = Tensor::new(shape, (0..shape.iter().product()).map(noise).collect())?;
+    let pictures: Vec<f32> = (0..shape.iter().product()).map(noise).collect();
+    let pictures = Tensor::new(shape, &pictures)?;
     for Entry { name, build, .. } in fit_small_pictures() {
         let graph = build(&shape[1..], 10, 1)?;
         let mut plan = Plan::new(&graph, &[shape.to_vec()], Weights::Constant, &cpu)?;

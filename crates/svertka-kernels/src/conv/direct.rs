@@ -4,8 +4,10 @@
 //! differ (so an infinity in one group makes NaN of the other groups of its panel). For each class of cells and each panel, the tile walks
 //! blocks of read channels, then taps, then the channels of the block. This is the order of every sum, at edges too.
 
+use std::ops::Range;
+
 use super::largest_divisor;
-use super::tile::{PANEL, ROWS, Step, pieces, tile, with_rows};
+use super::tile::{PANEL, ROWS, Step, pieces, tile_of_blocks, with_rows};
 use super::windows::{Cell, Class};
 use crate::cpu::{Cpu, WithSimd};
 use crate::geometry::ConvGeometry;
@@ -57,17 +59,17 @@ pub(crate) struct Direct {
 #[derive(Debug)]
 struct Panel {
     /// Range of read channels.
-    channels: std::ops::Range<usize>,
+    channels: Range<usize>,
     /// Start in the packed weight.
     packed: usize,
     /// For each class, its range of `steps`.
-    steps: Vec<std::ops::Range<usize>>,
+    steps: Vec<Range<usize>>,
 }
 
 #[derive(Debug)]
 struct Tile {
     class: usize,
-    cells: std::ops::Range<usize>,
+    cells: Range<usize>,
 }
 
 impl Direct {
@@ -209,13 +211,7 @@ fn panels(groups: usize, taps: usize, read: Side, write: Side, classes: &[Class]
 }
 
 /// The steps of one class: blocks of the channel range, then taps. Offsets in `a` count from the start of the first block.
-fn steps_of(
-    channels: &std::ops::Range<usize>,
-    cells: usize,
-    taps: usize,
-    class: &Class,
-    steps: &mut Vec<Step>,
-) {
+fn steps_of(channels: &Range<usize>, cells: usize, taps: usize, class: &Class, steps: &mut Vec<Step>) {
     let first = channels.start / BLOCK;
     for block in first..channels.end.div_ceil(BLOCK) {
         let lanes = channels.start.max(block * BLOCK)..channels.end.min((block + 1) * BLOCK);
@@ -303,7 +299,7 @@ impl Job<'_> {
         unsafe {
             let a = std::array::from_fn(|i| self.x.as_ptr().wrapping_add(x + cells[i].read));
             let b = std::array::from_fn(|j| self.packed.as_ptr().wrapping_add(packed + j * BLOCK));
-            tile(s, &mut acc, a, b, steps, (1, PANEL));
+            tile_of_blocks(s, &mut acc, a, b, steps);
             for (acc, cell) in acc.iter().zip(cells) {
                 for (j, acc) in acc.iter().enumerate() {
                     s.store(self.y.as_ptr().add(y + j * self.plan.write.cells * BLOCK + cell.write), *acc);

@@ -6,6 +6,7 @@
 //!
 //! Sums run over steps and then over `k`, in one order for every number of rows, so results do not depend on how pixels are cut into tiles.
 
+use crate::layout::BLOCK;
 use crate::simd::{LANES, Simd};
 use crate::threads::share;
 
@@ -27,7 +28,7 @@ pub(crate) struct Step {
     pub(crate) k: usize,
 }
 
-/// `acc[i][j] += sum over steps and k of a[i][step.a + k * strides.0] * vector(b[j] + step.b + k * strides.1)`.
+/// `acc[i][j] += sum over steps and k of a[i][step.a + k * stride_a] * vector(b[j] + step.b + k * stride_b)`.
 ///
 /// # Safety
 /// Each named scalar of `a` and vector of `b` is readable.
@@ -38,46 +39,46 @@ pub(crate) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(
     a: [*const f32; MR],
     b: [*const f32; NV],
     steps: &[Step],
-    strides: (usize, usize),
+    (stride_a, stride_b): (usize, usize),
 ) {
     let mut sum = *acc;
     for step in steps {
-        // SAFETY: the caller's promise.
-        unsafe {
-            // Whole blocks, and the channels of grey and coloured pictures, without a loop.
-            match step.k {
-                8 => products::<S, MR, NV, 8>(s, &mut sum, &a, &b, *step, strides),
-                1 => products::<S, MR, NV, 1>(s, &mut sum, &a, &b, *step, strides),
-                3 => products::<S, MR, NV, 3>(s, &mut sum, &a, &b, *step, strides),
-                _ => {
-                    for k in 0..step.k {
-                        let Step { a: at_a, b: at_b, .. } = *step;
-                        product(s, &mut sum, &a, &b, at_a + k * strides.0, at_b + k * strides.1);
-                    }
-                }
-            }
+        for k in 0..step.k {
+            // SAFETY: the caller's promise.
+            unsafe { product(s, &mut sum, &a, &b, step.a + k * stride_a, step.b + k * stride_b) };
         }
     }
     *acc = sum;
 }
 
-/// `K` times [`product`], unrolled.
+/// [`tile`] for steps over the channels of a block: neighbours in `a`, and panels in `b`. Whole blocks are unrolled.
 ///
 /// # Safety
-/// As for [`tile`] with the one step, whose `k` is `K`.
+/// As for [`tile`].
 #[inline(always)]
-unsafe fn products<S: Simd, const MR: usize, const NV: usize, const K: usize>(
+pub(crate) unsafe fn tile_of_blocks<S: Simd, const MR: usize, const NV: usize>(
     s: S,
-    sum: &mut [[S::V; NV]; MR],
-    a: &[*const f32; MR],
-    b: &[*const f32; NV],
-    step: Step,
-    (stride_a, stride_b): (usize, usize),
+    acc: &mut [[S::V; NV]; MR],
+    a: [*const f32; MR],
+    b: [*const f32; NV],
+    steps: &[Step],
 ) {
-    for k in 0..K {
+    let mut sum = *acc;
+    for step in steps {
         // SAFETY: the caller's promise.
-        unsafe { product(s, sum, a, b, step.a + k * stride_a, step.b + k * stride_b) };
+        unsafe {
+            if step.k == BLOCK {
+                for k in 0..BLOCK {
+                    product(s, &mut sum, &a, &b, step.a + k, step.b + k * PANEL);
+                }
+            } else {
+                for k in 0..step.k {
+                    product(s, &mut sum, &a, &b, step.a + k, step.b + k * PANEL);
+                }
+            }
+        }
     }
+    *acc = sum;
 }
 
 /// One `k` of [`tile`].

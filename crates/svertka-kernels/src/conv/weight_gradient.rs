@@ -209,7 +209,8 @@ impl Add<'_> {
                 let x =
                     self.x.as_ptr().wrapping_add(image * blocked_len(1, plan.geometry.in_channels, in_cells));
                 let a = std::array::from_fn(|i| x.wrapping_add(rows[i].0));
-                tile(s, &mut acc, a, self.panel(image), steps, plan.sweep.strides);
+                let b = std::array::from_fn(|j| self.dy.as_ptr().wrapping_add(self.block(image, j)));
+                tile(s, &mut acc, a, b, steps, plan.sweep.strides);
             }
             for (acc, row) in acc.iter().zip(&rows) {
                 for (j, acc) in acc.iter().enumerate() {
@@ -219,26 +220,22 @@ impl Add<'_> {
         }
     }
 
-    /// Starts of the blocks of `dy` in the panel of the job.
+    /// Where block `j` of the panel of the job starts in `dy`.
     #[inline(always)]
-    fn panel<const NV: usize>(&self, image: usize) -> [*const f32; NV] {
+    fn block(&self, image: usize, j: usize) -> usize {
         let g = &self.plan.geometry;
         let cells = g.output.iter().product();
-        let start = blocked_len(image, g.out_channels, cells) + self.job.panel * PANEL * cells;
-        std::array::from_fn(|j| self.dy.as_ptr().wrapping_add(start + j * BLOCK * cells))
+        blocked_len(image, g.out_channels, cells) + (self.job.panel * PANEL + j * BLOCK) * cells
     }
 
     #[inline(always)]
     fn add_bias<S: Simd, const NV: usize>(&mut self, s: S, chunk: &Chunk) {
-        let g = &self.plan.geometry;
-        let out_cells: usize = g.output.iter().product();
         let bias = self.sums.len() - PANEL;
         for image in chunk.images.clone() {
             for j in 0..NV {
-                let block = blocked_len(image, g.out_channels, out_cells)
-                    + (self.job.panel * PANEL + j * BLOCK) * out_cells;
-                let cells = block + chunk.cells.start * BLOCK..block + chunk.cells.end * BLOCK;
-                add_cells(s, &self.dy[cells], &mut self.sums[bias + j * BLOCK..]);
+                let block = &self.dy[self.block(image, j)..];
+                let cells = &block[chunk.cells.start * BLOCK..chunk.cells.end * BLOCK];
+                add_cells(s, cells, &mut self.sums[bias + j * BLOCK..]);
             }
         }
     }

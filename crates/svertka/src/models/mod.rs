@@ -172,7 +172,7 @@ mod tests {
                     let graph = net.finish();
                     graph.shapes(&graph.input_shapes(1)).unwrap()[graph.outputs[0].0][2]
                 });
-                let divides = cells > 0 && cells % grid == 0;
+                let divides = cells > 0 && cells.is_multiple_of(grid);
                 assert_eq!(
                     expect_grid(&[1, side, side], first, step).is_ok(),
                     divides,

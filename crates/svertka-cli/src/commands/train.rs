@@ -1,0 +1,329 @@
+//! `svertka train`: from labelled pictures to a model file and a run folder.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use svertka::data::{Dataset, OpenOptions, Preprocessing, Split};
+use svertka::train::{Classifier, Evaluation, Outcome, Stop, TrainConfig, train, wilson_interval};
+use svertka::{Cpu, Graph, Model, cost, models};
+
+use crate::open::open;
+use crate::output::{self, pictures, plain, thousands};
+use crate::progress;
+use crate::report;
+use crate::settings::{Changes, Fit, Settings};
+use crate::values;
+
+/// Longest side for which the small network is chosen; above it would see too little of the picture.
+const SMALL_SIDE: usize = 64;
+
+/// Pictures in a step of evaluation.
+const EVALUATION_BATCH: usize = 64;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// `digits` (built in), a folder with one folder of pictures for each class, or with train/, val/ and test/ of
+    /// those, with IDX or CIFAR files, or an .npz file
+    #[arg(value_name = "DATA", default_value = "digits")]
+    data: PathBuf,
+    #[arg(long, value_name = "NET", help = net_help())]
+    net: Option<String>,
+    /// Begin with the weights of this model, made for the same classes
+    #[arg(long, value_name = "MODEL.onnx", conflicts_with_all = ["net", "size", "channels", "resize"])]
+    from: Option<PathBuf>,
+    /// Run folder: model, report and what is needed to resume [default: runs/ and the data's name]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Throw away the run in that folder; its model stays until the new one is done
+    #[arg(long)]
+    fresh: bool,
+    /// Threads; 0 takes all cores. The result does not depend on it
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
+    threads: u16,
+    /// Print one JSON object on stdout, progress on stderr
+    #[arg(long)]
+    json: bool,
+    /// Show no progress, only the result
+    #[arg(long)]
+    quiet: bool,
+    /// Height and width of the network's input: N or HxW [default: as suits the pictures]
+    #[arg(long, value_name = "N|HxW", value_parser = values::size, help_heading = "Pictures")]
+    size: Option<(usize, usize)>,
+    /// 1 (grey) or 3 (colour) [default: grey where all pictures are]
+    #[arg(long, value_name = "1|3", help_heading = "Pictures")]
+    channels: Option<usize>,
+    /// How pictures of other proportions are made to fit
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Fit::Cover, help_heading = "Pictures")]
+    resize: Fit,
+    /// Share held out for validation where the data has no such part
+    #[arg(long, value_name = "SHARE", default_value_t = OpenOptions::default().val_fraction, help_heading = "Pictures")]
+    val_fraction: f64,
+    /// Share of unreadable pictures above which the data is refused
+    #[arg(long, value_name = "SHARE", default_value_t = OpenOptions::default().max_skipped_fraction, help_heading = "Pictures")]
+    max_skipped: f64,
+    #[command(flatten)]
+    settings: Settings,
+    #[command(flatten)]
+    changes: Changes,
+}
+
+fn net_help() -> String {
+    let names: Vec<&str> = models::MODELS.iter().map(|entry| entry.name).collect();
+    format!(
+        "Network: {}, or layers such as \"conv32 relu pool2 linear10\" [default: small up to {SMALL_SIDE} x {SMALL_SIDE} pixels, resnet18 above]",
+        names.join(", ")
+    )
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let mut config = args.settings.config()?;
+    let cpu = Cpu::new(args.threads.into());
+    let from = args.from.as_ref().map(Model::load).transpose()?;
+    let dataset = open(&args.data, args.open_options(from.as_ref(), &cpu)?, !args.quiet)?;
+    let input = dataset.preprocessing()?;
+    config.augment = args.changes.resolve(&input)?;
+    let (network, graph) = args.network(from, &dataset, &input)?;
+    let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(dataset.name.trim_matches('/')));
+
+    let mut human: Box<dyn Write> = if args.json { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
+    if !args.quiet {
+        describe(&mut human, &dataset, &input, &network, &graph)?;
+    }
+    let resolved = json!({
+        "svertka": env!("CARGO_PKG_VERSION"),
+        "data": &args.data,
+        "pictures": counts(&dataset),
+        "classes": &dataset.classes,
+        "input": &input,
+        "network": &network,
+        "val_fraction": args.val_fraction,
+        "train": &config,
+        "isa": cpu.isa.name(),
+        "threads": cpu.threads.count(),
+    });
+    prepare(&folder, args.fresh, &resolved)?;
+
+    let shown = (!args.quiet).then_some(config.epochs);
+    let batch_size = config.batch_size.min(dataset.train.len());
+    let mut display = progress::Training::new(human, shown, batch_size, validation(&dataset).0);
+    let mut outcome = train(&graph, &dataset, &config, &folder, &cpu, &mut |event| display.event(event))?;
+    let (resumed, was_finished) = (display.resumed(), display.was_finished());
+
+    let (part, split) = measured(&dataset);
+    let mut classifier = Classifier::new(&outcome.model.graph, EVALUATION_BATCH, &cpu)?;
+    let evaluation = classifier.evaluate(&cpu, outcome.model.graph.parameters(), split, &input)?;
+    let summary = summary(&dataset, &network, &config, &outcome, part, &evaluation);
+    outcome.model.metadata.insert("training".into(), summary.to_string());
+    let model = folder.join("model.onnx");
+    outcome.model.save(&model)?;
+    let report = folder.join("report.html");
+    write_report(&report)?;
+    display.finish()?;
+
+    if args.json {
+        return result_json(&model, &report, summary, &outcome, &evaluation, resumed);
+    }
+    let mut out = io::stdout().lock();
+    let seconds = outcome.seconds;
+    match (was_finished, outcome.stop) {
+        (true, _) => writeln!(
+            out,
+            "this run was finished before, in {seconds:.1} s; its result again (--fresh begins anew)"
+        )?,
+        (_, Stop::Epochs) => writeln!(out, "all epochs done in {seconds:.1} s")?,
+        (_, Stop::Patience) => {
+            writeln!(out, "stopped in {seconds:.1} s: no better for {} epochs", config.patience)?
+        }
+        (_, Stop::Budget) => writeln!(out, "stopped in {seconds:.1} s: the time is over")?,
+    }
+    output::confusion(&mut out, &dataset.classes, &evaluation.confusion)?;
+    writeln!(out, "{part} {}", output::accuracy(&evaluation.confusion))?;
+    writeln!(
+        out,
+        "wrote {}\n      {}",
+        plain(&model.display().to_string()),
+        plain(&report.display().to_string())
+    )?;
+    Ok(())
+}
+
+impl Args {
+    fn open_options(&self, from: Option<&Model>, cpu: &Cpu) -> anyhow::Result<OpenOptions<'static>> {
+        let options = OpenOptions {
+            size: self.size,
+            channels: self.channels,
+            resize: self.resize.into(),
+            val_fraction: self.val_fraction,
+            max_skipped_fraction: self.max_skipped,
+            seed: self.settings.seed,
+            threads: cpu.threads.count(),
+            ..OpenOptions::default()
+        };
+        let Some(model) = from else { return Ok(options) };
+        let Preprocessing { channels, height, width, resize, .. } = model.picture_preprocessing()?;
+        Ok(OpenOptions { size: Some((height, width)), channels: Some(channels), resize, ..options })
+    }
+
+    /// The network and what it is called.
+    fn network(
+        &self,
+        from: Option<Model>,
+        dataset: &Dataset,
+        input: &Preprocessing,
+    ) -> anyhow::Result<(String, Graph)> {
+        if let (Some(path), Some(model)) = (&self.from, from) {
+            let path = path.display().to_string();
+            if !model.labels.is_empty() && model.labels != dataset.classes {
+                writeln!(
+                    io::stderr(),
+                    "note: {path} was made for other classes than those of the data; its outputs learn the new ones"
+                )?;
+            }
+            return Ok((path, model.graph));
+        }
+        let default = if input.height.max(input.width) <= SMALL_SIDE { "small" } else { "resnet18" };
+        let name = self.net.as_deref().unwrap_or(default);
+        let shape = [input.channels, input.height, input.width];
+        Ok((name.to_owned(), models::build(name, &shape, dataset.classes.len(), self.settings.seed)?))
+    }
+}
+
+/// Two lines about what begins.
+fn describe(
+    out: &mut impl Write,
+    dataset: &Dataset,
+    input: &Preprocessing,
+    network: &str,
+    graph: &Graph,
+) -> anyhow::Result<()> {
+    let (classes, count) =
+        (dataset.classes.len(), |split: &Option<Split>| split.as_ref().map_or(0, Split::len) as u64);
+    writeln!(
+        out,
+        "{}: {} of {classes} classes to train, {} to validate, {} to test",
+        plain(&dataset.name),
+        pictures(dataset.train.len()),
+        thousands(count(&dataset.val)),
+        thousands(count(&dataset.test))
+    )?;
+    let layers = cost(graph, &graph.input_shapes(1))?;
+    writeln!(
+        out,
+        "{} x {} pixels, {}; network {}: {} parameters, {} MACs a picture",
+        input.height,
+        input.width,
+        if input.channels == 1 { "grey" } else { "colour" },
+        plain(network),
+        thousands(layers.iter().map(|layer| layer.parameters as u64).sum()),
+        thousands(layers.iter().map(|layer| layer.macs).sum())
+    )?;
+    Ok(())
+}
+
+/// Makes the run folder ready: with `fresh` without an earlier run, and with the resolved settings of a new one.
+fn prepare(folder: &Path, fresh: bool, resolved: &serde_json::Value) -> anyhow::Result<()> {
+    fs::create_dir_all(folder).map_err(svertka::Error::io(folder))?;
+    let checkpoint = folder.join("checkpoint.safetensors");
+    if fresh {
+        // The checkpoint first: without it the rest is no run that could go on.
+        for name in ["checkpoint.safetensors", "metrics.jsonl", "config.json", "report.html"] {
+            let path = folder.join(name);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(svertka::Error::io(&path)(error).into());
+                }
+                _ => {}
+            }
+        }
+    }
+    // A run that goes on was begun with the same settings, or the library refuses it.
+    if !checkpoint.exists() {
+        let (path, part) = (folder.join("config.json"), folder.join("config.json.part"));
+        let text = serde_json::to_string_pretty(resolved)? + "\n";
+        fs::write(&part, text).and_then(|()| fs::rename(&part, &path)).map_err(svertka::Error::io(&path))?;
+    }
+    Ok(())
+}
+
+/// What the best epoch is chosen by.
+fn validation(dataset: &Dataset) -> (&'static str, &Split) {
+    match (&dataset.val, &dataset.test) {
+        (Some(val), _) => ("val", val),
+        (None, Some(test)) => ("test", test),
+        (None, None) => ("train", &dataset.train),
+    }
+}
+
+/// What the result is measured on.
+fn measured(dataset: &Dataset) -> (&'static str, &Split) {
+    dataset.test.as_ref().map_or_else(|| validation(dataset), |test| ("test", test))
+}
+
+fn counts(dataset: &Dataset) -> serde_json::Value {
+    json!({
+        "train": dataset.train.len(),
+        "val": dataset.val.as_ref().map_or(0, Split::len),
+        "test": dataset.test.as_ref().map_or(0, Split::len),
+        "skipped": dataset.skipped.len(),
+    })
+}
+
+/// What the model file tells about its training. Nothing in it depends on time: same training, same bytes.
+fn summary(
+    dataset: &Dataset,
+    network: &str,
+    config: &TrainConfig,
+    outcome: &Outcome,
+    part: &str,
+    evaluation: &Evaluation,
+) -> serde_json::Value {
+    let best = outcome.history.iter().rfind(|record| record.best);
+    let accuracy = evaluation.confusion.accuracy();
+    json!({
+        "data": &dataset.name,
+        "pictures": counts(dataset),
+        "network": network,
+        "seed": config.seed,
+        "epochs": outcome.history.len(),
+        "best_epoch": best.map(|record| record.epoch),
+        "val_accuracy": best.filter(|_| dataset.val.is_some()).map(|record| record.val_accuracy),
+        "test_accuracy": (part == "test").then_some(accuracy),
+        "measured_on": part,
+        "accuracy": accuracy,
+    })
+}
+
+fn result_json(
+    model: &Path,
+    report: &Path,
+    mut summary: serde_json::Value,
+    outcome: &Outcome,
+    evaluation: &Evaluation,
+    resumed: bool,
+) -> anyhow::Result<()> {
+    let confusion = &evaluation.confusion;
+    let more = json!({
+        "model": model,
+        "report": report,
+        "interval": wilson_interval(confusion.correct(), confusion.total()),
+        "confusion": &confusion.counts,
+        "stop": outcome.stop,
+        "resumed": resumed,
+        "seconds": outcome.seconds,
+        "peak_rss_bytes": peak_rss_bytes(),
+    });
+    if let (Some(summary), serde_json::Value::Object(more)) = (summary.as_object_mut(), more) {
+        summary.extend(more);
+    }
+    output::json(&summary)
+}
+
+/// Most memory that this process has held, where the system tells.
+fn peak_rss_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
