@@ -35,17 +35,11 @@ fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// The error and its causes, without those that it repeats.
+/// The error and its causes.
 fn chain(error: &anyhow::Error) -> String {
     // What files and folders say is named by the library; what is left is the writing of results.
-    let own = error.is::<io::Error>();
-    let mut text = format!("{}{error}", if own { "standard output: " } else { "" });
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !text.ends_with(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
+    let own = error.chain().next().is_some_and(|error| error.is::<io::Error>());
+    format!("{}{error:#}", if own { "standard output: " } else { "" })
 }
 
 /// What to do about an error.
@@ -62,7 +56,7 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
             ("train", "network") => Some("a model given by --from must have been made for as many classes"),
             _ => None,
         },
-        svertka::Error::Io { source, .. } => match source.kind() {
+        svertka::Error::Io { reason, .. } => match reason.kind() {
             io::ErrorKind::PermissionDenied
             | io::ErrorKind::ReadOnlyFilesystem
             | io::ErrorKind::NotADirectory => Some("train writes to the folder that --out names"),
@@ -78,8 +72,10 @@ mod tests {
 
     #[test]
     fn causes_are_told_once() {
-        let inner = io::Error::other("no space");
-        let error = anyhow::Error::new(svertka::Error::io("a.onnx")(inner)).context("the model");
+        let inner = || io::Error::other("no space");
+        let error = anyhow::Error::new(svertka::Error::io("a.onnx")(inner())).context("the model");
         assert_eq!(chain(&error), "the model: a.onnx: no space");
+        assert_eq!(chain(&anyhow::Error::new(inner()).context("a.html")), "a.html: no space");
+        assert_eq!(chain(&inner().into()), "standard output: no space");
     }
 }

@@ -5,6 +5,9 @@
 //! `o * s - p0`, reads `k` cells `d` apart, and there are `floor((i + p0 + p1 - (d * (k - 1) + 1)) / s) + 1` of them
 //! (Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016).
 
+/// Names of the spatial axes; of fewer than three, the last ones.
+pub const AXES: [&str; 3] = ["depth", "height", "width"];
+
 /// Why a geometry has no meaning.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -29,8 +32,8 @@ pub enum GeometryError {
     },
     /// The window is larger than the padded input.
     #[error(
-        "kernel_size: expected at most the padded input {padded} along spatial axis {axis}, received a window of {window} \
-         (kernel_size {kernel}, dilation {dilation})"
+        "kernel_size: expected at most the padded input {padded} along the {}, received a window of {window} \
+         (kernel_size {kernel}, dilation {dilation})", AXES[*axis]
     )]
     WindowTooLarge {
         /// 0 depth, 1 height, 2 width.
@@ -147,8 +150,8 @@ impl Window {
         let extent = self.extent();
         std::array::from_fn(|a| {
             let stride = self.stride[a].max(1);
-            let last_start = input[a].div_ceil(stride).saturating_sub(1) * stride;
-            let total = (last_start + extent[a]).saturating_sub(input[a]);
+            let last_start = input[a].div_ceil(stride).saturating_sub(1).saturating_mul(stride);
+            let total = last_start.saturating_add(extent[a]).saturating_sub(input[a]);
             let (small, large) = (total / 2, total - total / 2);
             if odd_cell_after { (small, large) } else { (large, small) }
         })
@@ -229,7 +232,7 @@ impl ConvGeometry {
 
     /// Multiply-accumulates of one forward pass over the whole batch, counting those on padding.
     pub fn macs(&self) -> u64 {
-        (self.batch * self.output.iter().product::<usize>()) as u64 * self.weight_len() as u64
+        ((self.batch * self.output.iter().product::<usize>()) as u64).saturating_mul(self.weight_len() as u64)
     }
 }
 
@@ -356,7 +359,7 @@ mod tests {
         assert_eq!(new(6, 8, 0, w), "groups: expected at least 1 along every axis, received [0]");
         assert_eq!(
             new(6, 8, 2, w),
-            "kernel_size: expected at most the padded input 4 along spatial axis 2, received a window of 5 \
+            "kernel_size: expected at most the padded input 4 along the width, received a window of 5 \
              (kernel_size 3, dilation 2)"
         );
         assert!(new(6, 8, 2, window(3, 0, 1, (0, 0))).starts_with("stride: expected at least 1"));

@@ -11,6 +11,7 @@
 //! | circular   | `4 5 [1 2 3 4 5] 1 2` |
 
 use crate::cpu::Cpu;
+use crate::geometry::AXES;
 use crate::elementwise::run_ranges;
 use crate::layout::BLOCK;
 use crate::planes::Planes;
@@ -34,7 +35,8 @@ pub enum PadMode {
 /// The input has not the cells that a padding shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "padding ({mode}): expected at most {most} on either side of spatial axis {axis} of size {size}, received ({before}, {after})"
+    "padding ({mode}): expected at most {most} on either side of the {} of size {size}, received ({before}, {after})",
+    AXES[*axis]
 )]
 pub struct PadError {
     /// Name of the mode.

@@ -95,10 +95,10 @@ impl ReceptiveField {
             }
             Field::Window(window) => {
                 let extent = window.extent();
-                for axis in 0..3 {
+                for (axis, extent) in extent.into_iter().enumerate() {
                     let start = -(window.padding[axis].0 as i64) * self.jump[axis];
                     self.first[axis] += start;
-                    self.last[axis] += start + (extent[axis] as i64 - 1) * self.jump[axis];
+                    self.last[axis] += start + (extent as i64 - 1) * self.jump[axis];
                     self.jump[axis] *= window.stride[axis] as i64;
                 }
             }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use svertka_kernels::geometry::GeometryError;
 
-/// What went wrong, where, what was expected and what was received.
+/// What went wrong, where, what was expected and what was received: each message is whole, and has no source behind it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -21,12 +21,12 @@ pub enum Error {
         received: String,
     },
     /// Sizes, padding, stride or dilation without meaning.
-    #[error("{subject}: {source}")]
+    #[error("{subject}: {reason}")]
     Geometry {
         /// The operator.
         subject: String,
         /// Which of its sizes, and why.
-        source: GeometryError,
+        reason: GeometryError,
     },
     /// Something valid that this library does not do.
     #[error("{subject}: {what} is not supported")]
@@ -37,20 +37,20 @@ pub enum Error {
         what: String,
     },
     /// A file whose content is not what it should be.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {reason}", path.display())]
     Format {
         /// The file.
         path: PathBuf,
         /// What its reader says.
-        source: svertka_formats::Error,
+        reason: svertka_formats::Error,
     },
     /// The system refused to read or write.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {reason}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// What the system says.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
 }
 
@@ -81,19 +81,19 @@ impl Error {
     /// For `map_err` on file operations.
     pub fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.as_ref().to_path_buf();
-        move |source| Self::Io { path, source }
+        move |reason| Self::Io { path, reason }
     }
 
     /// For `map_err` on what a reader of `svertka-formats` returned.
     pub fn format(path: impl AsRef<Path>) -> impl FnOnce(svertka_formats::Error) -> Self {
         let path = path.as_ref().to_path_buf();
-        move |source| Self::Format { path, source }
+        move |reason| Self::Format { path, reason }
     }
 
     /// For `map_err` on geometry of operator `subject`.
     pub fn geometry(subject: impl Into<String>) -> impl FnOnce(GeometryError) -> Self {
         let subject = subject.into();
-        move |source| Self::Geometry { subject, source }
+        move |reason| Self::Geometry { subject, reason }
     }
 
     /// Puts `context` (a node's name, say) before the subject.

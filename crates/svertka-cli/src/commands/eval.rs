@@ -77,7 +77,21 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let evaluation = classifier.evaluate(&cpu, model.graph.parameters(), split, &input)?;
     let names = class_names(&model.labels, classifier.classes());
     if let Some(path) = &args.report {
-        write_report(path)?;
+        let input = report::Input {
+            title: &dataset.name,
+            model: &model,
+            history: &[],
+            summary: vec![
+                ("model", args.model.display().to_string()),
+                ("data", args.data.display().to_string()),
+            ],
+            split,
+            split_name: part,
+            evaluation: &evaluation,
+            skipped: &dataset.skipped,
+            cpu: &cpu,
+        };
+        report::write(path, &input)?;
     }
     if args.json {
         print_json(&names, part, &evaluation, args.report)

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use serde_json::json;
 use svertka::data::{Dataset, OpenOptions, Preprocessing, Split};
 use svertka::train::{Classifier, Evaluation, Outcome, Stop, TrainConfig, train, wilson_interval};
@@ -87,22 +88,23 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let (network, graph) = args.network(from, &dataset, &input)?;
     let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(dataset.name.trim_matches('/')));
 
+    let facts = [("data", data_fact(&dataset, &input)), ("network", network_fact(&network, &graph)?)];
     let mut human: Box<dyn Write> = if args.json { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
     if !args.quiet {
-        describe(&mut human, &dataset, &input, &network, &graph)?;
+        facts.iter().try_for_each(|(name, fact)| writeln!(human, "{name:<8} {}", plain(fact)))?;
     }
-    let resolved = json!({
-        "svertka": env!("CARGO_PKG_VERSION"),
-        "data": &args.data,
-        "pictures": counts(&dataset),
-        "classes": &dataset.classes,
-        "input": &input,
-        "network": &network,
-        "val_fraction": args.val_fraction,
-        "train": &config,
-        "isa": cpu.isa.name(),
-        "threads": cpu.threads.count(),
-    });
+    let resolved = Resolved {
+        svertka: env!("CARGO_PKG_VERSION"),
+        data: &args.data,
+        pictures: Counts::of(&dataset),
+        val_fraction: args.val_fraction,
+        classes: &dataset.classes,
+        input: &input,
+        network: &network,
+        train: &config,
+        isa: cpu.isa.name(),
+        threads: cpu.threads.count(),
+    };
     prepare(&folder, args.fresh, &resolved)?;
 
     let shown = (!args.quiet).then_some(config.epochs);
@@ -119,33 +121,38 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let model = folder.join("model.onnx");
     outcome.model.save(&model)?;
     let report = folder.join("report.html");
-    write_report(&report)?;
+    report::write(
+        &report,
+        &report::Input {
+            title: &dataset.name,
+            model: &outcome.model,
+            history: &outcome.history,
+            summary: facts.into_iter().chain(settings_facts(&config, &outcome)?).collect(),
+            split,
+            split_name: part,
+            evaluation: &evaluation,
+            skipped: &dataset.skipped,
+            cpu: &cpu,
+        },
+    )?;
     display.finish()?;
 
     if args.json {
         return result_json(&model, &report, summary, &outcome, &evaluation, resumed);
     }
+    let end = match (was_finished, outcome.stop) {
+        (true, _) => "this run was finished before; its result again (--fresh begins anew)".to_owned(),
+        (_, Stop::Epochs) => "all epochs are done".to_owned(),
+        (_, Stop::Patience) => format!("stopped: no better for {} epochs", config.patience),
+        (_, Stop::Budget) => "stopped: the time is over".to_owned(),
+    };
     let mut out = io::stdout().lock();
-    let seconds = outcome.seconds;
-    match (was_finished, outcome.stop) {
-        (true, _) => writeln!(
-            out,
-            "this run was finished before, in {seconds:.1} s; its result again (--fresh begins anew)"
-        )?,
-        (_, Stop::Epochs) => writeln!(out, "all epochs done in {seconds:.1} s")?,
-        (_, Stop::Patience) => {
-            writeln!(out, "stopped in {seconds:.1} s: no better for {} epochs", config.patience)?
-        }
-        (_, Stop::Budget) => writeln!(out, "stopped in {seconds:.1} s: the time is over")?,
-    }
+    writeln!(out, "{end}; {:.1} s of training", outcome.seconds)?;
     output::confusion(&mut out, &dataset.classes, &evaluation.confusion)?;
     writeln!(out, "{part} {}", output::accuracy(&evaluation.confusion))?;
-    writeln!(
-        out,
-        "wrote {}\n      {}",
-        plain(&model.display().to_string()),
-        plain(&report.display().to_string())
-    )?;
+    for path in [&model, &report] {
+        writeln!(out, "wrote {}", plain(&path.display().to_string()))?;
+    }
     Ok(())
 }
 
@@ -190,40 +197,82 @@ impl Args {
     }
 }
 
-/// Two lines about what begins.
-fn describe(
-    out: &mut impl Write,
-    dataset: &Dataset,
-    input: &Preprocessing,
-    network: &str,
-    graph: &Graph,
-) -> anyhow::Result<()> {
-    let (classes, count) =
-        (dataset.classes.len(), |split: &Option<Split>| split.as_ref().map_or(0, Split::len) as u64);
-    writeln!(
-        out,
-        "{}: {} of {classes} classes to train, {} to validate, {} to test",
-        plain(&dataset.name),
-        pictures(dataset.train.len()),
-        thousands(count(&dataset.val)),
-        thousands(count(&dataset.test))
-    )?;
-    let layers = cost(graph, &graph.input_shapes(1))?;
-    writeln!(
-        out,
-        "{} x {} pixels, {}; network {}: {} parameters, {} MACs a picture",
+/// `digits: 3,600 pictures to train, 400 to validate, 1,000 to test; 10 classes; 28 x 28 pixels, grey`
+fn data_fact(dataset: &Dataset, input: &Preprocessing) -> String {
+    let Counts { train, val, test, .. } = Counts::of(dataset);
+    format!(
+        "{}: {} to train, {} to validate, {} to test; {} classes; {} x {} pixels, {}",
+        dataset.name,
+        pictures(train),
+        thousands(val as u64),
+        thousands(test as u64),
+        thousands(dataset.classes.len() as u64),
         input.height,
         input.width,
-        if input.channels == 1 { "grey" } else { "colour" },
-        plain(network),
-        thousands(layers.iter().map(|layer| layer.parameters as u64).sum()),
-        thousands(layers.iter().map(|layer| layer.macs).sum())
-    )?;
-    Ok(())
+        if input.channels == 1 { "grey" } else { "colour" }
+    )
+}
+
+/// `small: 140,458 parameters, 21,903,104 MACs a picture`
+fn network_fact(network: &str, graph: &Graph) -> anyhow::Result<String> {
+    let layers = cost(graph, &graph.input_shapes(1))?;
+    let parameters = thousands(layers.iter().map(|layer| layer.parameters as u64).sum());
+    let macs = thousands(layers.iter().map(|layer| layer.macs).sum());
+    Ok(format!("{network}: {parameters} parameters, {macs} MACs a picture"))
+}
+
+/// What the report tells about the training.
+fn settings_facts(config: &TrainConfig, outcome: &Outcome) -> anyhow::Result<Vec<(&'static str, String)>> {
+    Ok(vec![
+        ("epochs", format!("{} of {} in {:.1} s", outcome.history.len(), config.epochs, outcome.seconds)),
+        ("batch", config.batch_size.to_string()),
+        ("optimizer", serde_json::to_string(&config.optimizer)?),
+        ("learning rate", config.lr.to_string()),
+        ("schedule", serde_json::to_string(&config.schedule)?),
+        ("weight decay", config.weight_decay.to_string()),
+        ("augmentation", serde_json::to_string(&config.augment)?),
+        ("seed", config.seed.to_string()),
+    ])
+}
+
+/// Everything that decides a run, as `config.json` keeps it.
+#[derive(Serialize)]
+struct Resolved<'a> {
+    svertka: &'static str,
+    data: &'a Path,
+    pictures: Counts,
+    val_fraction: f64,
+    classes: &'a [String],
+    input: &'a Preprocessing,
+    network: &'a str,
+    train: &'a TrainConfig,
+    isa: &'static str,
+    threads: usize,
+}
+
+/// Pictures in each part of the data.
+#[derive(Serialize)]
+struct Counts {
+    train: usize,
+    val: usize,
+    test: usize,
+    skipped: usize,
+}
+
+impl Counts {
+    fn of(dataset: &Dataset) -> Self {
+        let count = |split: &Option<Split>| split.as_ref().map_or(0, Split::len);
+        Self {
+            train: dataset.train.len(),
+            val: count(&dataset.val),
+            test: count(&dataset.test),
+            skipped: dataset.skipped.len(),
+        }
+    }
 }
 
 /// Makes the run folder ready: with `fresh` without an earlier run, and with the resolved settings of a new one.
-fn prepare(folder: &Path, fresh: bool, resolved: &serde_json::Value) -> anyhow::Result<()> {
+fn prepare(folder: &Path, fresh: bool, resolved: &Resolved<'_>) -> anyhow::Result<()> {
     fs::create_dir_all(folder).map_err(svertka::Error::io(folder))?;
     let checkpoint = folder.join("checkpoint.safetensors");
     if fresh {
@@ -261,15 +310,6 @@ fn measured(dataset: &Dataset) -> (&'static str, &Split) {
     dataset.test.as_ref().map_or_else(|| validation(dataset), |test| ("test", test))
 }
 
-fn counts(dataset: &Dataset) -> serde_json::Value {
-    json!({
-        "train": dataset.train.len(),
-        "val": dataset.val.as_ref().map_or(0, Split::len),
-        "test": dataset.test.as_ref().map_or(0, Split::len),
-        "skipped": dataset.skipped.len(),
-    })
-}
-
 /// What the model file tells about its training. Nothing in it depends on time: same training, same bytes.
 fn summary(
     dataset: &Dataset,
@@ -283,7 +323,7 @@ fn summary(
     let accuracy = evaluation.confusion.accuracy();
     json!({
         "data": &dataset.name,
-        "pictures": counts(dataset),
+        "pictures": Counts::of(dataset),
         "network": network,
         "seed": config.seed,
         "epochs": outcome.history.len(),

@@ -42,7 +42,7 @@ pub struct Entry {
 /// Every network that has a name.
 #[rustfmt::skip] // A line each.
 pub const MODELS: &[Entry] = &[
-    Entry { name: "small", summary: "five convolutions for small pictures, quick to train", input: [3, 32, 32], build: small },
+    Entry { name: "small", summary: "three convolutions for small pictures, quick to train", input: [3, 32, 32], build: small },
     Entry { name: "lenet5", summary: "LeNet-5 (LeCun 1998) with ReLU and max pooling, for digits", input: [1, 28, 28], build: lenet5 },
     Entry { name: "alexnet", summary: "AlexNet in one tower (Krizhevsky 2014)", input: [3, 224, 224], build: alexnet },
     Entry { name: "vgg11", summary: "VGG with 11 layers (Simonyan 2014)", input: [3, 224, 224], build: vgg11 },

@@ -19,7 +19,7 @@ pub struct BatchNorm {
     pub eps: f32,
     /// Share of the batch's statistics in the new running ones (PyTorch's convention; ONNX has one minus this).
     pub momentum: f32,
-    /// Whether the batch's statistics are used. The outputs are then: result, mean, inverse standard deviation, biased variance.
+    /// Whether the batch's statistics are used. The outputs are then: result, mean, inverse standard deviation, variance with Bessel's correction.
     pub training: bool,
 }
 
@@ -60,11 +60,14 @@ impl Operator for BatchNorm {
             })
             .in_place());
         }
+        let count = (planes.batch * planes.pixels) as f32;
+        let bessel = if count > 1.0 { count / (count - 1.0) } else { 1.0 };
         Ok(Lowered::new(move |cpu, io| {
             let [x, gamma, beta] = [0, 1, 2].map(|i| io.inputs.get(i));
             let [y, mean, inv_std, var] = io.outputs else { unreachable!("four outputs in training") };
             let affine = Affine { gamma, beta, eps };
             norm::batch_norm_train(cpu, planes, affine, x, y, StatisticsMut { mean, var, inv_std }, io.scratch);
+            var.iter_mut().for_each(|var| *var *= bessel);
         })
         .scratch(norm::batch_norm_scratch_len(planes)))
     }
@@ -87,8 +90,8 @@ impl Operator for BatchNorm {
     }
 
     fn training(&self) -> Option<TrainingForm> {
-        let average = |unbias| MovingAverage { momentum: self.momentum, unbias };
-        let statistics = vec![(3, 1, average(false)), (4, 3, average(true))];
+        let average = MovingAverage { momentum: self.momentum };
+        let statistics = vec![(3, 1, average), (4, 3, average)];
         Some(TrainingForm { op: Arc::new(Self { training: true, ..*self }), outputs: 4, statistics })
     }
 
@@ -143,14 +146,11 @@ impl Operator for BatchNormGradient {
     }
 }
 
-/// The new running statistic: `(1 - momentum) * running + momentum * correction * batch`. Inputs: running, batch, and the activation whose
-/// size gives Bessel's correction of a variance.
+/// The new running statistic: `(1 - momentum) * running + momentum * batch`. Inputs: running, batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MovingAverage {
     /// Share of the batch's value.
     pub momentum: f32,
-    /// Whether the batch's value is a biased variance to be corrected by `n / (n - 1)`.
-    pub unbias: bool,
 }
 
 impl Operator for MovingAverage {
@@ -166,14 +166,12 @@ impl Operator for MovingAverage {
         Layouts::Plain
     }
 
-    fn lower(&self, shapes: &Shapes<'_>, _: usize) -> Result<Lowered> {
-        let (planes, momentum) = (planes(shapes.inputs[2]), self.momentum);
-        let count = planes.batch * planes.pixels;
-        let correction = if self.unbias && count > 1 { count as f32 / (count - 1) as f32 } else { 1.0 };
+    fn lower(&self, _: &Shapes<'_>, _: usize) -> Result<Lowered> {
+        let momentum = self.momentum;
         Ok(Lowered::new(move |_, io| {
             let (running, batch) = (io.inputs.get(0), io.inputs.get(1));
             for ((new, old), batch) in io.outputs[0].iter_mut().zip(running).zip(batch) {
-                *new = old + momentum * (correction * batch - old);
+                *new = old + momentum * (batch - old);
             }
         }))
     }

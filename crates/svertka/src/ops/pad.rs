@@ -1,6 +1,6 @@
 //! Padding of the spatial axes of an activation (ONNX `Pad`) in every mode of [`PadMode`].
 
-use svertka_kernels::geometry::checked_product;
+use svertka_kernels::geometry::{AXES, checked_product};
 use svertka_kernels::pad::{self, PadGeometry, PadMode};
 
 use super::{Example, Layouts, Lowered, Operator, Shapes, activation, expect_activation, spatial};
@@ -33,7 +33,7 @@ impl Operator for Pad {
         expect_activation(self, "input", x)?;
         pad::check(self.mode, spatial(x), self.pads)
             .map_err(|error| {
-            let expected = format!("at most {} on either side of spatial axis {} of size {}", error.most, error.axis, error.size);
+            let expected = format!("at most {} on either side of the {} of size {}", error.most, AXES[error.axis], error.size);
             Error::argument("Pad", format!("pads ({})", error.mode), expected, format!("{:?}", (error.before, error.after)))
         })?;
         for (before, after) in self.pads {

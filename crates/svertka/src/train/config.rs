@@ -133,6 +133,18 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
+    /// The defaults for a set of this many training pictures. Few pictures are shown more often and in smaller batches, so that there are enough steps.
+    ///
+    /// ```
+    /// use svertka::train::TrainConfig;
+    /// let epochs = |pictures| TrainConfig::default_for(pictures).epochs;
+    /// assert_eq!((epochs(500), epochs(60_000), epochs(1_000_000)), (20, 15, 10));
+    /// ```
+    pub fn default_for(pictures: usize) -> Self {
+        let epochs = (900_000 / pictures.max(1)).clamp(10, 20);
+        Self { epochs, batch_size: if pictures < 10_000 { 32 } else { 64 }, ..Self::default() }
+    }
+
     /// Refuses numbers without meaning.
     ///
     /// # Errors

@@ -13,6 +13,6 @@ mod step;
 pub use classifier::{Classifier, Evaluation};
 pub use config::{OptimizerKind, Schedule, TrainConfig};
 pub use metrics::{Confusion, wilson_interval};
-pub use optimizer::Optimizer;
+pub use optimizer::{Gradient, Optimizer};
 pub use run::{EpochRecord, Event, Outcome, Stop, train};
 pub use step::{Step, StepResult};

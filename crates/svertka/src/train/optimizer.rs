@@ -17,6 +17,17 @@ pub struct Optimizer {
     steps: u64,
 }
 
+/// A parameter's gradient, as an optimizer takes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Gradient<'a> {
+    /// The gradient.
+    pub values: &'a [f32],
+    /// What it is multiplied by first, to clip its norm.
+    pub scale: f32,
+    /// What the parameter is.
+    pub role: Role,
+}
+
 impl Optimizer {
     /// A fresh optimizer for parameters of these sizes.
     pub fn new(kind: OptimizerKind, weight_decay: f64, sizes: impl Iterator<Item = usize>) -> Self {
@@ -34,11 +45,12 @@ impl Optimizer {
         self.steps += 1;
     }
 
-    /// Changes parameter `index` along `gradient * scale`; only weights decay.
+    /// Changes parameter `index` against its gradient; only weights decay.
     ///
     /// # Panics
     /// Where the lengths differ from those the optimizer was made for.
-    pub fn update(&mut self, cpu: &Cpu, index: usize, lr: f32, scale: f32, gradient: &[f32], role: Role, weight: &mut Tensor) {
+    pub fn update(&mut self, cpu: &Cpu, index: usize, gradient: Gradient<'_>, lr: f32, weight: &mut Tensor) {
+        let Gradient { values: gradient, scale, role } = gradient;
         let weight_decay = if role == Role::Weight { self.weight_decay } else { 0.0 };
         let [first, second] = &mut self.state[index];
         match self.kind {

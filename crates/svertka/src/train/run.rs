@@ -247,7 +247,7 @@ impl Run<'_> {
         let validation = self.validate()?;
         self.progress.seconds = before + start.elapsed().as_secs_f64();
         let (seen, accuracy) = (self.progress.seen.max(1) as f64, validation.confusion.accuracy());
-        let best_before = self.progress.history.iter().filter(|record| record.best).next_back();
+        let best_before = self.progress.history.iter().rfind(|record| record.best);
         // Of equal accuracies the smaller loss is the better one.
         let best = best_before.is_none_or(|record| {
             (accuracy, -validation.loss) > (record.val_accuracy, -record.val_loss)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use svertka_kernels::{Buffer, Cpu, binary, update};
 
 use super::config::TrainConfig;
-use super::optimizer::Optimizer;
+use super::optimizer::{Gradient, Optimizer};
 use crate::error::{Error, Result};
 use crate::gradient::add_gradients;
 use crate::graph::{Graph, Value};
@@ -106,9 +106,9 @@ impl Step {
         let scale = if self.clip_norm > 0.0 && norm > self.clip_norm { (self.clip_norm / norm) as f32 } else { 1.0 };
         self.optimizer.begin_step();
         for (index, learned) in self.learned.iter().enumerate() {
-            let gradient = self.plan.output(learned.gradient);
+            let gradient = Gradient { values: self.plan.output(learned.gradient), scale, role: learned.role };
             let weight = &mut self.parameters[learned.parameter];
-            self.optimizer.update(cpu, index, lr as f32, scale, gradient, learned.role, weight);
+            self.optimizer.update(cpu, index, gradient, lr as f32, weight);
         }
         for &(parameter, output) in &self.statistics {
             self.parameters[parameter].data_mut().copy_from_slice(self.plan.output(output));
@@ -221,7 +221,7 @@ fn training_graph(source: &Graph, label_smoothing: f32) -> Result<TrainingGraph>
         let outputs = graph.push(&node.name, Arc::clone(op), &inputs, count);
         for (input, output, average) in form.into_iter().flat_map(|form| form.statistics) {
             let name = format!("{}.average{input}", node.name);
-            let read = [inputs[input], outputs[output], inputs[0]];
+            let read = [inputs[input], outputs[output]];
             followed.push((inputs[input], graph.push(&name, Arc::new(average), &read, 1)[0]));
         }
         map.extend(node.outputs.iter().copied().zip(outputs));

@@ -1,0 +1,321 @@
+//! `svertka conv`: the calculator. One convolution, on numbers or on shapes alone, with the terms of every sum on demand.
+
+mod numbers;
+mod separate;
+mod show;
+
+use std::io::Write;
+
+use anyhow::{Result, anyhow};
+use serde_json::Value;
+use svertka::kernels::geometry::{ConvGeometry, Window};
+use svertka::kernels::pad::{self, PadMode};
+use svertka::{ConvSpec, Error, Padding, PaddingMode, Tensor, conv};
+
+use crate::output;
+use show::Shown;
+
+/// Convolves INPUT with KERNEL and prints the result.
+///
+/// Arrays are numbers separated by spaces or commas, rows by ';' or a line's end, planes by '|' or an empty line; or nested JSON lists; or
+/// @FILE (.npy or either text); or - for standard input. "1 2 3;" is a picture of one row. A kernel with as many axes as the input is one
+/// filter on one channel; with one more, the input is channels x spatial and the kernel out_channels x in_channels / groups x spatial.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The input, of 1 to 3 spatial axes.
+    #[arg(allow_hyphen_values = true, required_unless_present = "input_shape")]
+    input: Option<String>,
+    /// The kernel; with --separate it may stand alone.
+    #[arg(allow_hyphen_values = true, required_unless_present_any = ["input_shape", "separate"])]
+    kernel: Option<String>,
+    /// Step of the window, one number or one for each axis: 2 or 2x1.
+    #[arg(long, default_value = "1", value_name = "SIZES")]
+    stride: Axes,
+    /// Distance between the cells that a window reads.
+    #[arg(long, default_value = "1", value_name = "SIZES")]
+    dilation: Axes,
+    /// Cells added at both ends, or: valid (none), same (output as large as input / stride, an odd cell at the end), same-lower (at the beginning, as
+    /// SciPy's 'same'), full (every window that touches the input).
+    #[arg(long, default_value = "0", value_name = "SIZES|NAME")]
+    padding: Extent,
+    /// Cells added before the first of each axis.
+    #[arg(long, conflicts_with = "padding", value_name = "SIZES")]
+    pads_begin: Option<Axes>,
+    /// Cells added after the last of each axis.
+    #[arg(long, conflicts_with = "padding", value_name = "SIZES")]
+    pads_end: Option<Axes>,
+    /// What the added cells hold: zeros, constant:VALUE, replicate, reflect, symmetric or circular.
+    #[arg(long, default_value = "zeros", value_name = "MODE", value_parser = padding_mode)]
+    padding_mode: PaddingMode,
+    /// The mathematical convolution, which turns the kernel around.
+    #[arg(long)]
+    flip: bool,
+    /// A number for each output channel, added to it.
+    #[arg(long, allow_hyphen_values = true, value_name = "NUMBERS")]
+    bias: Option<String>,
+    /// Groups of channels that do not see each other.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    groups: usize,
+    /// Print the output's shape and the cost instead of numbers.
+    #[arg(long)]
+    shape_only: bool,
+    /// Without numbers: the input's shape, batch x channels x spatial.
+    #[arg(
+        long,
+        conflicts_with_all = ["input", "bias", "show", "separate", "flip"],
+        requires_all = ["out_channels", "kernel_size"],
+        value_name = "SIZES"
+    )]
+    input_shape: Option<Axes>,
+    /// Without numbers: channels of the output.
+    #[arg(long, requires = "input_shape", value_name = "N")]
+    out_channels: Option<usize>,
+    /// Without numbers: size of the kernel.
+    #[arg(long, requires = "input_shape", value_name = "SIZES")]
+    kernel_size: Option<Axes>,
+    /// Print the padded input, the formula of the output size and the products behind each number.
+    #[arg(long, conflicts_with = "shape_only")]
+    show: bool,
+    /// Tell whether the kernel is a column times a row, and which.
+    #[arg(long)]
+    separate: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The largest padded plane that is computed: what a few characters ask for should not fill the memory.
+const MAX_CELLS: usize = 1 << 24;
+
+/// Runs the command.
+///
+/// # Errors
+/// Where numbers cannot be read or sizes do not fit.
+pub(crate) fn run(args: Args) -> Result<()> {
+    let answer = args.answer()?;
+    if args.json {
+        return output::json(&answer.json);
+    }
+    writeln!(std::io::stdout().lock(), "{}", answer.lines.join("\n"))?;
+    Ok(())
+}
+
+/// What is printed, for people and for programs.
+#[derive(Default)]
+struct Answer {
+    lines: Vec<String>,
+    json: serde_json::Map<String, Value>,
+}
+
+impl Args {
+    fn answer(&self) -> Result<Answer> {
+        let mut answer = Answer::default();
+        if let (Some(shape), Some(out_channels), Some(kernel_size)) =
+            (&self.input_shape, self.out_channels, &self.kernel_size)
+        {
+            let geometry = self.geometry(&shape.0, out_channels, kernel_size)?;
+            let output = &geometry.output[5 - shape.0.len()..];
+            answer.shape(&geometry, &[&[geometry.batch, out_channels], output].concat());
+        }
+        let kernel = match (&self.input, &self.kernel) {
+            (Some(input), Some(kernel)) => {
+                let kernel = numbers::read("kernel", kernel)?;
+                self.convolve(&mut answer, numbers::read("input", input)?, kernel.clone())?;
+                Some(kernel)
+            }
+            (Some(kernel), None) => Some(numbers::read("kernel", kernel)?),
+            (None, _) => None,
+        };
+        if let Some(kernel) = kernel.filter(|_| self.separate) {
+            let rank = separate::separate(&kernel)?;
+            if !answer.lines.is_empty() {
+                answer.lines.push(String::new());
+            }
+            answer.lines.extend(rank.lines(&kernel));
+            answer.json.insert("separation".into(), rank.json());
+        }
+        Ok(answer)
+    }
+
+    fn convolve(&self, answer: &mut Answer, input: Tensor, kernel: Tensor) -> Result<()> {
+        let (x_shape, w_shape) = (input.shape().to_vec(), kernel.shape().to_vec());
+        let channels = w_shape.len() == x_shape.len() + 1;
+        let dims = x_shape.len().wrapping_sub(channels.into());
+        if !(1..=3).contains(&dims) || !channels && w_shape.len() != dims {
+            let expected =
+                "1 to 3 axes in both, or channels x these and out_channels x channels / groups x these";
+            let received = format!("shapes {x_shape:?} and {w_shape:?}");
+            return Err(Error::argument("conv", "input and kernel", expected, received).into());
+        }
+        let plain: &[usize] = if channels { &[] } else { &[1] };
+        let x = input.reshape([&[1], plain, &x_shape].concat())?;
+        let mut weight = kernel.reshape([plain, plain, &w_shape].concat())?;
+        let kernel_size = Axes(weight.shape()[2..].to_vec());
+        let geometry = self.geometry(x.shape(), weight.shape()[0], &kernel_size)?;
+        if self.flip {
+            weight.data_mut().chunks_mut(geometry.window.kernel.iter().product()).for_each(<[f32]>::reverse);
+        }
+        let window = &geometry.window;
+        let padded = pad::output(geometry.input, window.padding).into_iter().fold(1, usize::saturating_mul);
+        if padded > MAX_CELLS {
+            return Err(Error::argument(
+                "conv",
+                "padded input",
+                format!("at most {MAX_CELLS} cells"),
+                padded,
+            )
+            .into());
+        }
+        let spatial = 3 - dims..;
+        let spec = ConvSpec::new()
+            .stride(window.stride[spatial.clone()].to_vec())
+            .dilation(window.dilation[spatial.clone()].to_vec())
+            .padding(Padding::Sides(window.padding[spatial].to_vec()))
+            .padding_mode(self.padding_mode)
+            .groups(self.groups);
+        let bias = self.bias.as_deref().map(|bias| numbers::read("bias", bias)).transpose()?;
+        let y = conv(&x, &weight, bias.as_ref(), &spec)?;
+        let shape = y.shape()[1 + plain.len()..].to_vec();
+        if self.shape_only {
+            answer.shape(&geometry, &shape);
+            return Ok(());
+        }
+        answer.json.insert("output".into(), numbers::to_json(&shape, y.data()));
+        answer.json.insert("shape".into(), shape.clone().into());
+        if self.show {
+            let (bias, mode) = (bias.as_ref(), pad_mode(self.padding_mode));
+            let shown =
+                Shown { x: &x, weight: &weight, bias, y: &y, geometry: &geometry, mode, dims, channels };
+            let lines = shown.lines();
+            answer.json.insert("show".into(), lines.clone().into());
+            answer.lines.extend(lines);
+            answer.lines.push(String::new());
+        }
+        answer.lines.extend(numbers::to_text(&y.reshape(shape)?));
+        Ok(())
+    }
+
+    /// Of a convolution of `batch x channels x spatial`.
+    fn geometry(&self, shape: &[usize], out_channels: usize, kernel_size: &Axes) -> Result<ConvGeometry> {
+        let (&[batch, in_channels], sizes @ ([_] | [_, _] | [_, _, _])) =
+            shape.split_first_chunk().unwrap_or((&[0, 0], &[]))
+        else {
+            let (expected, received) = ("batch x channels x 1 to 3 sizes", format!("{shape:?}"));
+            return Err(Error::argument("conv", "input_shape", expected, received).into());
+        };
+        let (dims, input) = (sizes.len(), behind(1, sizes));
+        let mut window = Window {
+            kernel: kernel_size.expand("kernel_size", dims, 1)?,
+            stride: self.stride.expand("stride", dims, 1)?,
+            dilation: self.dilation.expand("dilation", dims, 1)?,
+            ..Window::default()
+        };
+        window.padding = match &self.padding {
+            Extent::Amount(amount) => amount.expand("padding", dims, 0)?.map(|amount| (amount, amount)),
+            Extent::Same => window.same_padding(input, true),
+            Extent::SameLower => window.same_padding(input, false),
+            Extent::Valid => window.padding,
+            Extent::Full => window.extent().map(|extent| (extent - 1, extent - 1)),
+        };
+        if let Some(begin) = &self.pads_begin {
+            let begin = begin.expand("pads_begin", dims, 0)?;
+            window.padding.iter_mut().zip(begin).for_each(|(padding, begin)| padding.0 = begin);
+        }
+        if let Some(end) = &self.pads_end {
+            let end = end.expand("pads_end", dims, 0)?;
+            window.padding.iter_mut().zip(end).for_each(|(padding, end)| padding.1 = end);
+        }
+        pad::check(pad_mode(self.padding_mode), input, window.padding)
+            .map_err(|error| anyhow!("conv: {error}"))?;
+        let geometry = ConvGeometry::new(batch, in_channels, out_channels, self.groups, input, window);
+        Ok(geometry.map_err(Error::geometry("conv"))?)
+    }
+}
+
+impl Answer {
+    fn shape(&mut self, geometry: &ConvGeometry, shape: &[usize]) {
+        let (weights, biases, macs) = (geometry.weight_len(), geometry.out_channels, geometry.macs());
+        let sizes = shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(" x ");
+        self.lines.push(format!("shape: {sizes}"));
+        self.lines.push(format!("parameters: {weights}, with a bias {}", weights + biases));
+        self.lines.push(format!("multiply-accumulates: {macs}"));
+        self.json.insert("shape".into(), shape.into());
+        self.json.insert("parameters".into(), weights.into());
+        self.json.insert("macs".into(), macs.into());
+    }
+}
+
+/// Sizes joined by `x`, height before width.
+#[derive(Clone, Debug)]
+struct Axes(Vec<usize>);
+
+impl std::str::FromStr for Axes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let sizes = text.split('x').map(|size| size.parse().ok()).collect::<Option<_>>();
+        sizes.map(Self).ok_or_else(|| "expected whole numbers joined by x, as in 3 or 3x5".to_owned())
+    }
+}
+
+impl Axes {
+    /// One size for each of `dims` axes, behind leading `fill`s.
+    fn expand(&self, argument: &str, dims: usize, fill: usize) -> Result<[usize; 3], Error> {
+        match self.0[..] {
+            [size] => Ok(behind(fill, &vec![size; dims])),
+            _ if self.0.len() == dims => Ok(behind(fill, &self.0)),
+            _ => {
+                Err(Error::argument("conv", argument, format!("one size or {dims}"), format!("{:?}", self.0)))
+            }
+        }
+    }
+}
+
+/// Up to three sizes behind leading `fill`s, as geometry has its axes.
+fn behind(fill: usize, sizes: &[usize]) -> [usize; 3] {
+    let mut axes = [fill; 3];
+    axes[3 - sizes.len()..].copy_from_slice(sizes);
+    axes
+}
+
+/// Padding by amount or by name.
+#[derive(Clone, Debug)]
+enum Extent {
+    Amount(Axes),
+    Same,
+    SameLower,
+    Valid,
+    Full,
+}
+
+impl std::str::FromStr for Extent {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "same" => Self::Same,
+            "same-lower" => Self::SameLower,
+            "valid" => Self::Valid,
+            "full" => Self::Full,
+            _ => Self::Amount(
+                text.parse().map_err(|error| format!("{error}; or same, same-lower, valid or full"))?,
+            ),
+        })
+    }
+}
+
+fn padding_mode(name: &str) -> Result<PaddingMode, &'static str> {
+    PaddingMode::from_name(name)
+        .ok_or("expected zeros, constant:VALUE, replicate, reflect, symmetric or circular")
+}
+
+fn pad_mode(mode: PaddingMode) -> PadMode {
+    match mode {
+        PaddingMode::Zeros => PadMode::Constant(0.0),
+        PaddingMode::Constant(value) => PadMode::Constant(value),
+        PaddingMode::Replicate => PadMode::Replicate,
+        PaddingMode::Reflect => PadMode::Reflect,
+        PaddingMode::Symmetric => PadMode::Symmetric,
+        PaddingMode::Circular => PadMode::Circular,
+    }
+}
