@@ -11,12 +11,12 @@ use crate::values;
 #[derive(clap::Args)]
 #[command(next_help_heading = "Training")]
 pub(crate) struct Settings {
-    /// Passes over the training pictures
-    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().epochs)]
-    epochs: usize,
-    /// Pictures in a step
-    #[arg(long, value_name = "N", default_value_t = TrainConfig::default().batch_size)]
-    batch: usize,
+    /// Passes over the training pictures [default: 10 to 20, the more the fewer pictures there are]
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+    /// Pictures in a step [default: 64, or 32 where there are few]
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
     /// The rule that changes weights
     #[arg(long, value_name = "RULE", value_enum, default_value_t = Optimizer::of(TrainConfig::default().optimizer))]
     optimizer: Optimizer,
@@ -97,9 +97,9 @@ fn default_momentum() -> f32 {
 }
 
 impl Settings {
-    /// The library's settings, without augmentation: it depends on the pictures.
-    pub(crate) fn config(&self) -> anyhow::Result<TrainConfig> {
-        let base = TrainConfig::default();
+    /// The library's settings `base` with what the flags change, without augmentation: it depends on the pictures.
+    pub(crate) fn config(&self, base: TrainConfig) -> anyhow::Result<TrainConfig> {
+        let epochs = self.epochs.unwrap_or(base.epochs);
         let optimizer = match (self.optimizer, self.momentum) {
             (Optimizer::Sgd, None) => OptimizerKind::SGD,
             (Optimizer::Sgd, Some(momentum)) => OptimizerKind::Sgd { momentum, nesterov: momentum > 0.0 },
@@ -113,8 +113,8 @@ impl Settings {
             Optimizer::Adamw => ADAMW_LR,
         };
         let config = TrainConfig {
-            epochs: self.epochs,
-            batch_size: self.batch,
+            epochs,
+            batch_size: self.batch.unwrap_or(base.batch_size),
             optimizer,
             lr: self.lr.unwrap_or(lr),
             weight_decay: self.weight_decay,
@@ -123,7 +123,7 @@ impl Settings {
                 Curve::Step => STEP,
                 Curve::Constant => Schedule::Constant,
             },
-            warmup_epochs: self.warmup.unwrap_or_else(|| base.warmup_epochs.min(self.epochs as f64)),
+            warmup_epochs: self.warmup.unwrap_or_else(|| base.warmup_epochs.min(epochs as f64)),
             label_smoothing: self.label_smoothing,
             clip_norm: self.clip,
             ema: self.ema,

@@ -11,8 +11,8 @@
 //! | circular   | `4 5 [1 2 3 4 5] 1 2` |
 
 use crate::cpu::Cpu;
-use crate::geometry::AXES;
 use crate::elementwise::run_ranges;
+use crate::geometry::AXES;
 use crate::layout::BLOCK;
 use crate::planes::Planes;
 use crate::threads::SharedMut;

@@ -48,7 +48,8 @@ pub fn cost(graph: &Graph, inputs: &[Vec<usize>]) -> Result<Vec<LayerCost>> {
     let mut counted = vec![false; graph.value_count()];
     let mut layers = Vec::new();
     for node in graph.nodes() {
-        let shape = |values: &[Value]| values.iter().map(|value| shapes[value.0].as_slice()).collect::<Vec<_>>();
+        let shape =
+            |values: &[Value]| values.iter().map(|value| shapes[value.0].as_slice()).collect::<Vec<_>>();
         let (read, made) = (shape(&node.inputs), shape(&node.outputs));
         let mut parameters = 0;
         for (i, value) in node.inputs.iter().enumerate() {
@@ -129,10 +130,15 @@ mod tests {
 
     #[test]
     fn receptive_field_of_a_chain_and_of_branches() -> Result<()> {
-        let field = |graph: &Graph| cost(graph, &graph.input_shapes(1)).map(|layers| layers.last().unwrap().receptive_field.clone());
+        let field = |graph: &Graph| {
+            cost(graph, &graph.input_shapes(1)).map(|layers| layers.last().unwrap().receptive_field.clone())
+        };
         // conv 3, pool 2/2, conv 3: 3, 4, then 4 + 2 * 2.
         assert_eq!(field(&Network::from_text("conv4 pool2 conv4k3x5", &[1, 16, 16], 0)?.finish())?, [8, 12]);
-        assert_eq!(field(&Network::from_text("conv4k3d3 conv4k3s2 conv4k1x3", &[1, 32, 32], 0)?.finish())?, [9, 13]);
+        assert_eq!(
+            field(&Network::from_text("conv4k3d3 conv4k3s2 conv4k1x3", &[1, 32, 32], 0)?.finish())?,
+            [9, 13]
+        );
         assert_eq!(field(&Network::from_text("conv4 gap linear3", &[1, 16, 20], 0)?.finish())?, [16, 20]);
         // A branch of 3 x 3 beside one of 1 x 7: together 3 x 7.
         let mut net = Network::new(&[2, 16, 16], 0);

@@ -99,7 +99,9 @@ impl Error {
     /// Puts `context` (a node's name, say) before the subject.
     #[must_use]
     pub fn within(mut self, context: &str) -> Self {
-        if let Self::Argument { subject, .. } | Self::Geometry { subject, .. } | Self::Unsupported { subject, .. } = &mut self
+        if let Self::Argument { subject, .. }
+        | Self::Geometry { subject, .. }
+        | Self::Unsupported { subject, .. } = &mut self
         {
             *subject = format!("{context}: {subject}");
         }

@@ -27,8 +27,13 @@ pub fn add_gradients(graph: &mut Graph, of: &[(Value, Value)], wrt: &[Value]) ->
         let reached = node.outputs.iter().any(|value| gradients.contains_key(value) && needed[value.0]);
         if reached {
             let op = Arc::clone(&node.op);
-            let context =
-                &mut GradientContext { graph, shapes: &mut shapes, gradients: &mut gradients, needed: &needed, node };
+            let context = &mut GradientContext {
+                graph,
+                shapes: &mut shapes,
+                gradients: &mut gradients,
+                needed: &needed,
+                node,
+            };
             op.gradient(context).map_err(|error| error.within(&context.node.name))?;
         }
     }

@@ -30,7 +30,8 @@ pub struct Node {
 
 impl PartialEq for Node {
     fn eq(&self, other: &Self) -> bool {
-        (&self.name, &self.inputs, &self.outputs) == (&other.name, &other.inputs, &other.outputs) && *self.op == *other.op
+        (&self.name, &self.inputs, &self.outputs) == (&other.name, &other.inputs, &other.outputs)
+            && *self.op == *other.op
     }
 }
 
@@ -94,11 +95,19 @@ impl Graph {
     }
 
     /// Adds a node with `outputs` outputs. An empty `name` becomes the operator's and the node's index.
-    pub fn push(&mut self, name: &str, op: Arc<dyn Operator>, inputs: &[Value], outputs: usize) -> Vec<Value> {
+    pub fn push(
+        &mut self,
+        name: &str,
+        op: Arc<dyn Operator>,
+        inputs: &[Value],
+        outputs: usize,
+    ) -> Vec<Value> {
         let index = self.nodes.len();
         let name = if name.is_empty() { format!("{}_{index}", op.name()) } else { name.to_owned() };
         let outputs = (0..outputs)
-            .map(|i| self.value(if i == 0 { name.clone() } else { format!("{name}.{i}") }, Source::Node(index)))
+            .map(|i| {
+                self.value(if i == 0 { name.clone() } else { format!("{name}.{i}") }, Source::Node(index))
+            })
             .collect::<Vec<_>>();
         self.nodes.push(Node { name, op, inputs: inputs.to_vec(), outputs: outputs.clone() });
         outputs
@@ -191,7 +200,10 @@ impl Graph {
 
     /// The shapes of the inputs with `batch` for each size that is open.
     pub fn input_shapes(&self, batch: usize) -> Vec<Vec<usize>> {
-        self.inputs.iter().map(|input| input.shape.iter().map(|size| size.unwrap_or(batch)).collect()).collect()
+        self.inputs
+            .iter()
+            .map(|input| input.shape.iter().map(|size| size.unwrap_or(batch)).collect())
+            .collect()
     }
 
     /// The shape of every value, for inputs of these shapes.
@@ -200,14 +212,26 @@ impl Graph {
     /// Where an input's shape contradicts the declared one, or an operator refuses its inputs; the message names the node.
     pub fn shapes(&self, inputs: &[Vec<usize>]) -> Result<Vec<Vec<usize>>> {
         if inputs.len() != self.inputs.len() {
-            return Err(Error::argument("Graph", "inputs", format!("{} shapes", self.inputs.len()), inputs.len()));
+            return Err(Error::argument(
+                "Graph",
+                "inputs",
+                format!("{} shapes", self.inputs.len()),
+                inputs.len(),
+            ));
         }
         let mut shapes = vec![Vec::new(); self.values.len()];
         for (input, shape) in self.inputs.iter().zip(inputs) {
-            let fits = |(declared, size): (&Option<usize>, &usize)| declared.is_none_or(|declared| declared == *size);
+            let fits = |(declared, size): (&Option<usize>, &usize)| {
+                declared.is_none_or(|declared| declared == *size)
+            };
             if input.shape.len() != shape.len() || !input.shape.iter().zip(shape).all(fits) {
                 let name = format!("input {:?}", self.name(input.value));
-                return Err(Error::argument("Graph", name, describe_shape(&input.shape), format!("{shape:?}")));
+                return Err(Error::argument(
+                    "Graph",
+                    name,
+                    describe_shape(&input.shape),
+                    format!("{shape:?}"),
+                ));
             }
             shapes[input.value.0].clone_from(shape);
         }
@@ -238,7 +262,9 @@ impl Graph {
         for input in &self.inputs {
             map.insert(input.value, graph.input(self.name(input.value), input.shape.clone()));
         }
-        for (value, tensor) in self.parameter_values.iter().zip(&self.parameters).filter(|(value, _)| needed[value.0]) {
+        for (value, tensor) in
+            self.parameter_values.iter().zip(&self.parameters).filter(|(value, _)| needed[value.0])
+        {
             map.insert(*value, graph.parameter(self.name(*value), tensor.clone()));
         }
         for node in self.nodes.iter().filter(|node| node.outputs.iter().any(|value| needed[value.0])) {
@@ -256,6 +282,7 @@ impl Graph {
 
 /// `[N, 1, 28, 28]`, where `N` may be any size.
 pub(crate) fn describe_shape(shape: &[Option<usize>]) -> String {
-    let sizes: Vec<String> = shape.iter().map(|size| size.map_or("N".into(), |size| size.to_string())).collect();
+    let sizes: Vec<String> =
+        shape.iter().map(|size| size.map_or("N".into(), |size| size.to_string())).collect();
     format!("[{}]", sizes.join(", "))
 }

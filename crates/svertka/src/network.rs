@@ -10,8 +10,8 @@ use svertka_kernels::activation::Activation;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
 use crate::ops::{
-    Activate, Add, AveragePool, BatchNorm, Concat, Dropout, Flatten, GlobalPool, Linear, MaxPool, Mul, Operator,
-    Reduction, Softmax,
+    Activate, Add, AveragePool, BatchNorm, Concat, Dropout, Flatten, GlobalPool, Linear, MaxPool, Mul,
+    Operator, Reduction, Softmax,
 };
 use crate::spec::{ConvSpec, Padding, Sizes, window};
 use crate::tensor::Tensor;
@@ -35,7 +35,13 @@ impl PoolSpec {
     /// Windows of this size, side by side.
     pub fn new(kernel_size: impl Into<Sizes>) -> Self {
         let kernel_size = kernel_size.into();
-        Self { stride: kernel_size.clone(), kernel_size, padding: 0.into(), ceil_mode: false, count_include_pad: true }
+        Self {
+            stride: kernel_size.clone(),
+            kernel_size,
+            padding: 0.into(),
+            ceil_mode: false,
+            count_include_pad: true,
+        }
     }
 
     /// Sets the stride.
@@ -143,7 +149,8 @@ impl Network {
             None => x,
         };
         let dims = shape.len() - 2;
-        let weight = [&[out_channels, shape[1] / spec.groups.max(1)], &conv.window.kernel[3 - dims..]].concat();
+        let weight =
+            [&[out_channels, shape[1] / spec.groups.max(1)], &conv.window.kernel[3 - dims..]].concat();
         let fan_in = weight[1..].iter().product();
         let mut inputs = vec![x, self.weight(&format!("{name}.weight"), weight, fan_in)?];
         if spec.bias {
@@ -212,7 +219,8 @@ impl Network {
     /// # Errors
     /// Where the window does not fit.
     pub fn average_pool(&mut self, x: Value, spec: &PoolSpec) -> Result<Value> {
-        let window = window("AveragePool", self.shape(x), &spec.kernel_size, &spec.stride, &spec.padding, None)?;
+        let window =
+            window("AveragePool", self.shape(x), &spec.kernel_size, &spec.stride, &spec.padding, None)?;
         let PoolSpec { ceil_mode, count_include_pad, .. } = *spec;
         let name = self.name("avgpool");
         self.push(&name, AveragePool { window, ceil_mode, count_include_pad }, &[x])
@@ -311,7 +319,12 @@ impl Network {
     fn weight(&mut self, name: &str, shape: Vec<usize>, fan_in: usize) -> Result<Value> {
         let elements = shape.iter().fold(1usize, |a, &b| a.saturating_mul(b));
         if elements > MAX_WEIGHT {
-            return Err(Error::argument(name, "shape", format!("at most {MAX_WEIGHT} numbers"), format!("{shape:?}")));
+            return Err(Error::argument(
+                name,
+                "shape",
+                format!("at most {MAX_WEIGHT} numbers"),
+                format!("{shape:?}"),
+            ));
         }
         let mut tensor = Tensor::zeros(shape);
         let bound = (6.0 / fan_in.max(1) as f32).sqrt();

@@ -130,7 +130,9 @@ impl Plan {
         for step in constant.iter_mut().chain(&mut self.steps) {
             let start = Instant::now();
             self.taken.extend(
-                step.outputs.iter().map(|&(slot, len)| Output { buffer: std::mem::take(&mut self.slots[slot]), len }),
+                step.outputs
+                    .iter()
+                    .map(|&(slot, len)| Output { buffer: std::mem::take(&mut self.slots[slot]), len }),
             );
             let memory = Memory { slots: &self.slots, parameters, inputs };
             let mut io = Io {
@@ -161,7 +163,12 @@ impl Plan {
         }
         let received: Vec<&[usize]> = inputs.iter().map(|tensor| tensor.shape()).collect();
         if received != self.input_shapes {
-            return Err(Error::argument("Plan", "inputs", format!("{:?}", self.input_shapes), format!("{received:?}")));
+            return Err(Error::argument(
+                "Plan",
+                "inputs",
+                format!("{:?}", self.input_shapes),
+                format!("{received:?}"),
+            ));
         }
         Ok(())
     }
@@ -187,7 +194,8 @@ impl Plan {
 
     /// Bytes of all buffers, parameters and inputs not counted.
     pub fn memory(&self) -> usize {
-        let elements: usize = self.slots.iter().map(|slot| slot.capacity()).sum::<usize>() + self.scratch.capacity();
+        let elements: usize =
+            self.slots.iter().map(|slot| slot.capacity()).sum::<usize>() + self.scratch.capacity();
         elements * size_of::<f32>()
     }
 }
@@ -257,20 +265,26 @@ impl<'a> Planner<'a> {
     fn node(&mut self, index: usize) -> Result<()> {
         let node = &self.graph.nodes()[index];
         let shapes = std::mem::take(&mut self.shapes);
-        let shape = |values: &[Value]| values.iter().map(|value| shapes[value.0].as_slice()).collect::<Vec<_>>();
+        let shape =
+            |values: &[Value]| values.iter().map(|value| shapes[value.0].as_slice()).collect::<Vec<_>>();
         let (read, made) = (shape(&node.inputs), shape(&node.outputs));
         let around = Shapes { inputs: &read, outputs: &made };
         let (layouts, lowered) = (node.op.layouts(&around), node.op.lower(&around, self.threads));
         self.shapes = shapes;
-        let Lowered { kernel, scratch, packs, in_place } = lowered.map_err(|error| error.within(&node.name))?;
+        let Lowered { kernel, scratch, packs, in_place } =
+            lowered.map_err(|error| error.within(&node.name))?;
 
         let same = || {
             let blocked = |value: &Value| self.by_value.contains_key(&(*value, Layout::Blocked));
             if node.inputs.iter().any(blocked) { Layout::Blocked } else { Layout::Plain }
         };
         let (inputs, outputs): (Vec<Layout>, Vec<Layout>) = match layouts {
-            Layouts::Plain => (vec![Layout::Plain; node.inputs.len()], vec![Layout::Plain; node.outputs.len()]),
-            Layouts::AllBlocked => (vec![Layout::Blocked; node.inputs.len()], vec![Layout::Blocked; node.outputs.len()]),
+            Layouts::Plain => {
+                (vec![Layout::Plain; node.inputs.len()], vec![Layout::Plain; node.outputs.len()])
+            }
+            Layouts::AllBlocked => {
+                (vec![Layout::Blocked; node.inputs.len()], vec![Layout::Blocked; node.outputs.len()])
+            }
             Layouts::Same => (vec![same(); node.inputs.len()], vec![same(); node.outputs.len()]),
             Layouts::Blocked { inputs, outputs } => {
                 let pick = |list: &[usize], count| {
@@ -284,11 +298,17 @@ impl<'a> Planner<'a> {
             node.inputs.iter().zip(inputs).map(|(value, layout)| self.physical(*value, layout)).collect();
         for pack in packs {
             let name = format!("{}.pack", node.name);
-            read[pack.input] = self.step(name, Lowered { kernel: pack.kernel, ..Lowered::new(|_, _| {}) }, &[read[pack.input]], &[pack.len])[0];
+            read[pack.input] = self.step(
+                name,
+                Lowered { kernel: pack.kernel, ..Lowered::new(|_, _| {}) },
+                &[read[pack.input]],
+                &[pack.len],
+            )[0];
         }
         let lens: Vec<usize> =
             node.outputs.iter().zip(&outputs).map(|(value, layout)| self.len(*value, *layout)).collect();
-        let made = self.step(node.name.clone(), Lowered { kernel, scratch, packs: vec![], in_place }, &read, &lens);
+        let made =
+            self.step(node.name.clone(), Lowered { kernel, scratch, packs: vec![], in_place }, &read, &lens);
         for ((value, layout), physical) in node.outputs.iter().zip(outputs).zip(made) {
             self.by_value.insert((*value, layout), physical);
         }
@@ -355,12 +375,25 @@ impl<'a> Planner<'a> {
         let outputs: Vec<usize> = (first..self.physicals.len()).collect();
         let Lowered { kernel, scratch, in_place, .. } = lowered;
         let (inputs, may_work_in_place) = (inputs.to_vec(), in_place);
-        self.steps.push(PlannedStep { name, kernel, inputs, outputs: outputs.clone(), may_work_in_place, scratch, constant });
+        self.steps.push(PlannedStep {
+            name,
+            kernel,
+            inputs,
+            outputs: outputs.clone(),
+            may_work_in_place,
+            scratch,
+            constant,
+        });
         outputs
     }
 
     /// Gives every value its memory.
-    fn finish(mut self, outputs: Vec<(usize, Vec<usize>)>, input_shapes: Vec<Vec<usize>>, parameters: usize) -> Plan {
+    fn finish(
+        mut self,
+        outputs: Vec<(usize, Vec<usize>)>,
+        input_shapes: Vec<Vec<usize>>,
+        parameters: usize,
+    ) -> Plan {
         for (physical, _) in &outputs {
             self.physicals[*physical].last = usize::MAX;
         }
@@ -370,12 +403,16 @@ impl<'a> Planner<'a> {
         for (index, step) in self.steps.into_iter().enumerate() {
             let dies_here = |physical: usize| {
                 let physical = &self.physicals[physical];
-                physical.last == index && matches!(physical.place, Place::Step) && (!physical.constant || step.constant)
+                physical.last == index
+                    && matches!(physical.place, Place::Step)
+                    && (!physical.constant || step.constant)
             };
             let in_place = step.may_work_in_place && {
                 let (from, to) = (step.inputs[0], step.outputs[0]);
                 let once = step.inputs.iter().filter(|&&input| input == from).count() == 1;
-                once && dies_here(from) && !step.constant && self.physicals[from].len == self.physicals[to].len
+                once && dies_here(from)
+                    && !step.constant
+                    && self.physicals[from].len == self.physicals[to].len
             };
             for (i, &output) in step.outputs.iter().enumerate() {
                 slot_of[output] = if i == 0 && in_place {
@@ -393,7 +430,11 @@ impl<'a> Planner<'a> {
                 name: step.name,
                 kernel: step.kernel,
                 inputs: step.inputs.iter().map(locate).collect(),
-                outputs: step.outputs.iter().map(|&output| (slot_of[output], self.physicals[output].len)).collect(),
+                outputs: step
+                    .outputs
+                    .iter()
+                    .map(|&output| (slot_of[output], self.physicals[output].len))
+                    .collect(),
                 in_place,
                 scratch: step.scratch,
             };
@@ -402,8 +443,13 @@ impl<'a> Planner<'a> {
                 constant.push(ready);
                 continue;
             }
-            let mut dead: Vec<usize> =
-                step.inputs.iter().chain(&step.outputs).copied().filter(|&physical| dies_here(physical)).collect();
+            let mut dead: Vec<usize> = step
+                .inputs
+                .iter()
+                .chain(&step.outputs)
+                .copied()
+                .filter(|&physical| dies_here(physical))
+                .collect();
             dead.sort_unstable();
             dead.dedup();
             for physical in dead {
@@ -446,7 +492,12 @@ impl Slots {
     /// The smallest free slot that holds `len`; else the largest free one, enlarged; else a new one. `alone` asks for a new one.
     fn take(&mut self, len: usize, alone: bool) -> usize {
         let lens = &self.lens;
-        let fits = self.free.iter().copied().filter(|&slot| lens[slot] >= len).min_by_key(|&slot| (lens[slot], slot));
+        let fits = self
+            .free
+            .iter()
+            .copied()
+            .filter(|&slot| lens[slot] >= len)
+            .min_by_key(|&slot| (lens[slot], slot));
         let chosen = fits.or_else(|| self.free.iter().copied().max_by_key(|&slot| (lens[slot], slot)));
         match chosen {
             Some(slot) if !alone => {

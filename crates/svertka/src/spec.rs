@@ -30,13 +30,24 @@ impl From<Vec<usize>> for Sizes {
 
 impl Sizes {
     /// One size for each of `dims` axes, behind leading `fill`s.
-    pub(crate) fn expand(&self, subject: &str, argument: &str, dims: usize, fill: usize) -> Result<[usize; 3]> {
+    pub(crate) fn expand(
+        &self,
+        subject: &str,
+        argument: &str,
+        dims: usize,
+        fill: usize,
+    ) -> Result<[usize; 3]> {
         let mut sizes = [fill; 3];
         match self.0[..] {
             [size] => sizes[3 - dims..].fill(size),
             _ if self.0.len() == dims => sizes[3 - dims..].copy_from_slice(&self.0),
             _ => {
-                return Err(Error::argument(subject, argument, format!("one size or {dims}"), format!("{:?}", self.0)));
+                return Err(Error::argument(
+                    subject,
+                    argument,
+                    format!("one size or {dims}"),
+                    format!("{:?}", self.0),
+                ));
             }
         }
         Ok(sizes)
@@ -191,13 +202,19 @@ impl ConvSpec {
     }
 
     /// The operators for an input of this shape and a kernel of this size: the padding if it is not zeros, then the convolution.
-    pub(crate) fn operators(&self, input: &[usize], kernel_size: &Sizes) -> Result<(Option<ops::Pad>, ops::Conv)> {
+    pub(crate) fn operators(
+        &self,
+        input: &[usize],
+        kernel_size: &Sizes,
+    ) -> Result<(Option<ops::Pad>, ops::Conv)> {
         let dims = spatial_dims("Conv", input)?;
-        let mut window = window("Conv", input, kernel_size, &self.stride, &self.padding, Some(&self.dilation))?;
-        let pad = self.padding_mode.pad_mode().filter(|_| window.padding != [(0, 0); 3]).map(|mode| ops::Pad {
-            mode,
-            pads: std::mem::take(&mut window.padding),
-        });
+        let mut window =
+            window("Conv", input, kernel_size, &self.stride, &self.padding, Some(&self.dilation))?;
+        let pad = self
+            .padding_mode
+            .pad_mode()
+            .filter(|_| window.padding != [(0, 0); 3])
+            .map(|mode| ops::Pad { mode, pads: std::mem::take(&mut window.padding) });
         debug_assert!(dims <= 3);
         Ok((pad, ops::Conv { window, groups: self.groups }))
     }

@@ -37,7 +37,12 @@ impl Tensor {
         let shape = shape.into();
         let len = checked_product("shape", &shape).map_err(Error::geometry("Tensor"))?;
         if len != data.len() {
-            return Err(Error::argument("Tensor", "data", format!("{len} elements for shape {shape:?}"), data.len()));
+            return Err(Error::argument(
+                "Tensor",
+                "data",
+                format!("{len} elements for shape {shape:?}"),
+                data.len(),
+            ));
         }
         Ok(Self { shape, data })
     }

@@ -37,9 +37,15 @@ impl Network {
         let mut network = Self::new(shape, seed);
         let mut x = network.input();
         let separator = |c: char| c.is_whitespace() || c == ',' || c == '>' || c == '→';
-        let words: Vec<&str> = text.split(separator).filter(|word| !word.is_empty() && *word != "-").collect();
+        let words: Vec<&str> =
+            text.split(separator).filter(|word| !word.is_empty() && *word != "-").collect();
         if words.is_empty() {
-            return Err(Error::argument("network", "text", "layers such as \"conv32 relu pool2 linear10\"", "none"));
+            return Err(Error::argument(
+                "network",
+                "text",
+                "layers such as \"conv32 relu pool2 linear10\"",
+                "none",
+            ));
         }
         for word in words {
             x = layer(&mut network, x, word).map_err(|error| error.within(&format!("network: {word:?}")))?;
@@ -51,7 +57,11 @@ impl Network {
 fn layer(network: &mut Network, x: crate::Value, word: &str) -> Result<crate::Value> {
     let (word, mode) = word.split_once('-').map_or((word, None), |(word, mode)| (word, Some(mode)));
     // `relu6` is a name with a digit, the only one.
-    let end = if word == "relu6" { word.len() } else { word.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(word.len()) };
+    let end = if word == "relu6" {
+        word.len()
+    } else {
+        word.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(word.len())
+    };
     let (kind, rest) = word.split_at(end);
     let mut options = Options { kind, rest, mode };
     let value = match kind {
@@ -100,7 +110,8 @@ fn layer(network: &mut Network, x: crate::Value, word: &str) -> Result<crate::Va
         "gap" => network.global_pool(x, Reduction::Average)?,
         "gmp" => network.global_pool(x, Reduction::Max)?,
         "linear" => {
-            let features = options.number()?.ok_or_else(|| options.error("output features, as in linear10"))?;
+            let features =
+                options.number()?.ok_or_else(|| options.error("output features, as in linear10"))?;
             network.linear(x, features)?
         }
         "dropout" => {
@@ -167,7 +178,10 @@ impl<'a> Options<'a> {
         if digits.is_empty() {
             return Ok(None);
         }
-        digits.parse().map(Some).map_err(|_| Error::argument(self.kind, "options", "a number", format!("{digits:?}")))
+        digits
+            .parse()
+            .map(Some)
+            .map_err(|_| Error::argument(self.kind, "options", "a number", format!("{digits:?}")))
     }
 
     fn required(&mut self) -> Result<usize> {
@@ -188,7 +202,10 @@ impl<'a> Options<'a> {
         if digits.is_empty() {
             return Ok(None);
         }
-        digits.parse().map(Some).map_err(|_| Error::argument(self.kind, "options", "a number", format!("{digits:?}")))
+        digits
+            .parse()
+            .map(Some)
+            .map_err(|_| Error::argument(self.kind, "options", "a number", format!("{digits:?}")))
     }
 }
 
@@ -223,14 +240,32 @@ mod tests {
         for (text, message) in [
             ("", "network: text: expected layers such as \"conv32 relu pool2 linear10\", received none"),
             ("conv8 konv", "network: \"konv\": layer: name: expected conv, dwconv"),
-            ("conv", "network: \"conv\": conv: options: expected output channels, as in conv32, received \"\""),
-            ("conv8z3", "network: \"conv8z3\": conv: options: expected k, s, p, d, g or nobias, not 'z', received \"3\""),
+            (
+                "conv",
+                "network: \"conv\": conv: options: expected output channels, as in conv32, received \"\"",
+            ),
+            (
+                "conv8z3",
+                "network: \"conv8z3\": conv: options: expected k, s, p, d, g or nobias, not 'z', received \"3\"",
+            ),
             ("conv8-mirror", "network: \"conv8-mirror\": conv: options: expected -zeros, -replicate"),
-            ("conv8k99p0", "network: \"conv8k99p0\": conv1: Conv: kernel_size: expected at most the padded input 6"),
-            ("conv8g3", "network: \"conv8g3\": conv1: Conv: in_channels: expected a multiple of groups = 3, received 2"),
+            (
+                "conv8k99p0",
+                "network: \"conv8k99p0\": conv1: Conv: kernel_size: expected at most the padded input 6",
+            ),
+            (
+                "conv8g3",
+                "network: \"conv8g3\": conv1: Conv: in_channels: expected a multiple of groups = 3, received 2",
+            ),
             ("relu7", "network: \"relu7\": relu: options: expected nothing more, received \"7\""),
-            ("linear10 pool2", "network: \"pool2\": MaxPool: input: expected 1 to 3 spatial axes, received shape [1, 10]"),
-            ("conv99999999999999999999", "network: \"conv99999999999999999999\": conv: options: expected a number"),
+            (
+                "linear10 pool2",
+                "network: \"pool2\": MaxPool: input: expected 1 to 3 spatial axes, received shape [1, 10]",
+            ),
+            (
+                "conv99999999999999999999",
+                "network: \"conv99999999999999999999\": conv: options: expected a number",
+            ),
             ("dropout1.5", "network: \"dropout1.5\": dropout1: Dropout: p: expected a probability"),
         ] {
             let error = Network::from_text(text, &[2, 6, 5], 0).unwrap_err().to_string();

@@ -31,7 +31,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 #[test]
 fn crates_use_only_what_lies_below() {
     let folders = fs::read_dir(root().join("crates")).unwrap();
-    let mut crates: Vec<String> = folders.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut crates: Vec<String> =
+        folders.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     crates.sort();
     let mut known: Vec<&str> = ARROWS.iter().map(|(name, _)| *name).collect();
     known.sort_unstable();
@@ -66,7 +67,10 @@ fn files_stay_small_or_say_why() {
             let source = fs::read_to_string(&file).unwrap();
             let production = source.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default();
             let lines = production.lines().count();
-            let explained = source.lines().take_while(|line| line.starts_with("//!")).any(|line| line.contains("long because"));
+            let explained = source
+                .lines()
+                .take_while(|line| line.starts_with("//!"))
+                .any(|line| line.contains("long because"));
             assert!(lines <= 420 || explained, "{}: {lines} lines", file.display());
         }
     }

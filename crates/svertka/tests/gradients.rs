@@ -10,9 +10,13 @@ use svertka::{Cpu, Plan, Tensor, Weights};
 /// Values 0.07 apart in a scrambled order, none near zero: no step of the check crosses a kink of a ReLU or changes a maximum.
 fn scrambled(shape: &[usize], salt: usize) -> Tensor {
     let len: usize = shape.iter().product();
-    let stride = [7919, 6007, 4999].into_iter().find(|s| gcd(*s, len.max(1)) == 1).expect("a stride prime to the length");
+    let stride = [7919, 6007, 4999]
+        .into_iter()
+        .find(|s| gcd(*s, len.max(1)) == 1)
+        .expect("a stride prime to the length");
     let place = |i: usize| (i * stride + 31 * salt) % len;
-    let values: Vec<f32> = (0..len).map(|i| 0.07 * (place(i) as f32 - len as f32 / 2.0) + 0.035 / 2.0).collect();
+    let values: Vec<f32> =
+        (0..len).map(|i| 0.07 * (place(i) as f32 - len as f32 / 2.0) + 0.035 / 2.0).collect();
     Tensor::new(shape, &values).unwrap()
 }
 
@@ -69,7 +73,9 @@ impl Check {
             .inputs
             .iter()
             .enumerate()
-            .map(|(i, tensor)| graph.input(&format!("x{i}"), tensor.shape().iter().copied().map(Some).collect()))
+            .map(|(i, tensor)| {
+                graph.input(&format!("x{i}"), tensor.shape().iter().copied().map(Some).collect())
+            })
             .collect();
         let outputs = graph.push("op", Arc::clone(&self.example.op), &values, output_shape(&self.example).1);
         (graph, values, outputs)
@@ -106,7 +112,8 @@ impl Check {
             let Some(gradient) = gradient else { continue };
             assert_eq!(gradient.len(), self.inputs[i].data().len());
             for salt in 0..3 {
-                let sign = |j: usize| if (j * 2_654_435_761 + salt * 40_503).is_multiple_of(3) { 1.0 } else { -1.0 };
+                let sign =
+                    |j: usize| if (j * 2_654_435_761 + salt * 40_503).is_multiple_of(3) { 1.0 } else { -1.0 };
                 let h = 0.01;
                 let moved = |by: f32| {
                     let mut inputs = self.inputs.clone();
@@ -114,10 +121,14 @@ impl Check {
                     self.value(&inputs)
                 };
                 let difference = (moved(h) - moved(-h)) / (2.0 * f64::from(h));
-                let product: f64 = gradient.iter().enumerate().map(|(j, g)| f64::from(*g) * f64::from(sign(j))).sum();
+                let product: f64 =
+                    gradient.iter().enumerate().map(|(j, g)| f64::from(*g) * f64::from(sign(j))).sum();
                 let size: f64 = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
                 if (difference - product).abs() > 2e-2 * size + 2e-3 {
-                    return Err(format!("{:?}: input {i}: difference {difference}, gradient {product}", self.example));
+                    return Err(format!(
+                        "{:?}: input {i}: difference {difference}, gradient {product}",
+                        self.example
+                    ));
                 }
                 checked += 1;
             }

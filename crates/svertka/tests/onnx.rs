@@ -26,7 +26,9 @@ fn every_operator_is_written_and_read_back() {
     for example in ops::examples() {
         // Training forms and the loss are never written.
         let inputs: Vec<&[usize]> = example.inputs.iter().map(Vec::as_slice).collect();
-        if example.op.infer(&inputs).unwrap().len() > 1 || format!("{:?}", example.op).contains("training: true") {
+        if example.op.infer(&inputs).unwrap().len() > 1
+            || format!("{:?}", example.op).contains("training: true")
+        {
             continue;
         }
         let mut graph = Graph::new();
@@ -37,7 +39,8 @@ fn every_operator_is_written_and_read_back() {
         }
         graph.outputs = graph.push("node", Arc::clone(&example.op), &values, 1);
         let model = Model::new(graph);
-        let read = Model::from_bytes(&model.to_bytes().unwrap()).unwrap_or_else(|error| panic!("{example:?}: {error}"));
+        let read = Model::from_bytes(&model.to_bytes().unwrap())
+            .unwrap_or_else(|error| panic!("{example:?}: {error}"));
         let x = noise(&example.inputs[0]);
         assert_eq!(run(&read.graph, &x), run(&model.graph, &x), "{example:?}");
         tried += 1;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use svertka::graph::{Graph, Source};
 use svertka::ops::Reduction;
-use svertka::{Activation, ConvSpec, Cpu, Error, Network, Padding, Plan, PoolSpec, Tensor, Value, Weights, apply};
+use svertka::{
+    Activation, ConvSpec, Cpu, Error, Network, Padding, Plan, PoolSpec, Tensor, Value, Weights, apply,
+};
 
 fn noise(shape: &[usize]) -> Tensor {
     let len = shape.iter().product::<usize>();
@@ -30,7 +32,10 @@ fn one_by_one(graph: &Graph, x: &Tensor) -> HashMap<Value, Tensor> {
 
 fn networks() -> Vec<Graph> {
     let texts = [
-        ("conv5 bn relu conv9k1 sigmoid pool2 conv3k3d2 tanh flatten linear7 relu linear3 softmax", vec![3, 9, 12]),
+        (
+            "conv5 bn relu conv9k1 sigmoid pool2 conv3k3d2 tanh flatten linear7 relu linear3 softmax",
+            vec![3, 9, 12],
+        ),
         ("conv4-reflect silu avgpool3s2p1 dwconv2 gelu gap linear5", vec![2, 8, 7]),
         ("conv6k5s2 leakyrelu0.2 maxpool2 hardswish dropout0.5 gmp flatten linear4", vec![3, 31]),
         ("conv4k2x3x2 relu6 pool2 conv3 gap linear2", vec![1, 4, 6, 5]),
@@ -103,14 +108,16 @@ fn memory_is_shared_by_values_that_do_not_live_together() {
 fn wrong_inputs_are_errors() {
     let graph = Network::from_text("conv4 gap linear2", &[3, 8, 8], 0).unwrap().finish();
     let cpu = Cpu::new(1);
-    let error = |shapes: &[Vec<usize>]| Plan::new(&graph, shapes, Weights::Constant, &cpu).err().unwrap().to_string();
+    let error =
+        |shapes: &[Vec<usize>]| Plan::new(&graph, shapes, Weights::Constant, &cpu).err().unwrap().to_string();
     assert_eq!(
         error(&[vec![1, 1, 8, 8]]),
         "Graph: input \"input\": expected [N, 3, 8, 8], received [1, 1, 8, 8]"
     );
     assert_eq!(error(&[]), "Graph: inputs: expected 1 shapes, received 0");
     let mut plan = Plan::new(&graph, &graph.input_shapes(2), Weights::Constant, &cpu).unwrap();
-    let error = plan.run(&cpu, graph.parameters(), &[&Tensor::zeros([1, 3, 8, 8])], 0).unwrap_err().to_string();
+    let error =
+        plan.run(&cpu, graph.parameters(), &[&Tensor::zeros([1, 3, 8, 8])], 0).unwrap_err().to_string();
     assert_eq!(error, "Plan: inputs: expected [[2, 3, 8, 8]], received [[1, 3, 8, 8]]");
     let error = plan.run(&cpu, &[], &[&Tensor::zeros([2, 3, 8, 8])], 0).unwrap_err().to_string();
     assert_eq!(error, "Plan: parameters: expected 4, received 0");

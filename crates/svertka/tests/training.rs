@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use svertka::data::{Augment, Dataset, Loader, LoaderOptions, OpenOptions};
+use svertka::data::{Affine, Augment, Dataset, Loader, LoaderOptions, OpenOptions};
 use svertka::train::{Event, OptimizerKind, Outcome, Step, TrainConfig, train};
 use svertka::{Cpu, Graph, Network};
 
@@ -45,10 +45,11 @@ fn bits_after(steps: usize, threads: usize, optimizer: OptimizerKind) -> Vec<u32
     let (data, cpu) = (digits(), Cpu::new(threads));
     let config = TrainConfig { optimizer, ..TrainConfig::default() };
     let mut step = Step::new(&network(), &config, 32, &cpu).unwrap();
+    let affine = Affine { degrees: 10.0, translate: 0.1, scale: (0.9, 1.1), shear: 5.0 };
     let options = LoaderOptions {
         batch: 32,
         shuffle: true,
-        augment: Augment { mixup: 0.2, ..Augment::default_for(28, 28, 1) },
+        augment: Augment { affine: Some(affine), mixup: 0.2, ..Augment::default_for(28, 28, 1) },
         threads: threads.min(2),
         ..LoaderOptions::default()
     };
@@ -88,7 +89,8 @@ fn a_step_after_the_first_allocates_nothing() {
 
 fn run(folder: &Path, config: &TrainConfig, stop_after: usize) -> Option<Outcome> {
     let (data, cpu) = (small(), Cpu::new(2));
-    let graph = Network::from_text("conv4 bn relu pool4 dropout0.1 linear10", &[1, 28, 28], 3).unwrap().finish();
+    let graph =
+        Network::from_text("conv4 bn relu pool4 dropout0.1 linear10", &[1, 28, 28], 3).unwrap().finish();
     let mut steps = 0;
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let observe = &mut |event: Event<'_>| {
@@ -121,7 +123,11 @@ fn an_interrupted_run_ends_with_the_bits_of_an_uninterrupted_one() {
     let resumed = run(broken.path(), &config, usize::MAX).unwrap();
     assert_eq!(resumed.model, expected.model);
     let figures = |outcome: &Outcome| {
-        outcome.history.iter().map(|r| (r.epoch, r.train_loss, r.val_loss, r.val_accuracy, r.lr)).collect::<Vec<_>>()
+        outcome
+            .history
+            .iter()
+            .map(|r| (r.epoch, r.train_loss, r.val_loss, r.val_accuracy, r.lr))
+            .collect::<Vec<_>>()
     };
     assert_eq!(figures(&resumed), figures(&expected));
     // A finished run gives its result again, without a step.
@@ -130,7 +136,8 @@ fn an_interrupted_run_ends_with_the_bits_of_an_uninterrupted_one() {
     assert_eq!(lines.lines().count(), 3);
     let other = TrainConfig { lr: 0.01, ..config };
     let (data, cpu) = (small(), Cpu::new(1));
-    let graph = Network::from_text("conv4 bn relu pool4 dropout0.1 linear10", &[1, 28, 28], 3).unwrap().finish();
+    let graph =
+        Network::from_text("conv4 bn relu pool4 dropout0.1 linear10", &[1, 28, 28], 3).unwrap().finish();
     let error = train(&graph, &data, &other, broken.path(), &cpu, &mut |_| {}).unwrap_err().to_string();
     assert!(error.ends_with("received lr 0.05 there, 0.01 here"), "{error}");
 }
@@ -139,12 +146,26 @@ fn an_interrupted_run_ends_with_the_bits_of_an_uninterrupted_one() {
 fn patience_and_budget_end_a_run() {
     let folder = tempfile::tempdir().unwrap();
     // A rate so small that nothing gets better after the first epoch.
-    let config = TrainConfig { epochs: 30, batch_size: 32, lr: 1e-12, patience: 2, ema: 0.0, ..TrainConfig::default() };
+    let config = TrainConfig {
+        epochs: 30,
+        batch_size: 32,
+        lr: 1e-12,
+        patience: 2,
+        ema: 0.0,
+        ..TrainConfig::default()
+    };
     let outcome = run(folder.path(), &config, usize::MAX).unwrap();
     assert_eq!(outcome.stop, svertka::train::Stop::Patience);
     assert!(outcome.history.len() < 30);
     let folder = tempfile::tempdir().unwrap();
-    let config = TrainConfig { epochs: 100_000, batch_size: 32, budget_seconds: 0.5, patience: 0, warmup_epochs: 0.0, ..config };
+    let config = TrainConfig {
+        epochs: 100_000,
+        batch_size: 32,
+        budget_seconds: 0.5,
+        patience: 0,
+        warmup_epochs: 0.0,
+        ..config
+    };
     let outcome = run(folder.path(), &config, usize::MAX).unwrap();
     assert_eq!(outcome.stop, svertka::train::Stop::Budget);
     assert!(outcome.seconds >= 0.5);
@@ -153,8 +174,11 @@ fn patience_and_budget_end_a_run() {
 #[test]
 fn a_small_network_learns_the_digits() {
     let (data, cpu, folder) = (digits(), Cpu::new(0), tempfile::tempdir().unwrap());
-    let graph = Network::from_text("conv8 bn relu pool2 conv16 bn relu pool2 linear10", &[1, 28, 28], 1).unwrap().finish();
-    let config = TrainConfig { epochs: 3, augment: Augment::default_for(28, 28, 1), ..TrainConfig::default() };
+    let graph = Network::from_text("conv8 bn relu pool2 conv16 bn relu pool2 linear10", &[1, 28, 28], 1)
+        .unwrap()
+        .finish();
+    let config =
+        TrainConfig { epochs: 3, augment: Augment::default_for(28, 28, 1), ..TrainConfig::default() };
     let outcome = train(&graph, &data, &config, folder.path(), &cpu, &mut |_| {}).unwrap();
     let accuracy = outcome.history.last().unwrap().val_accuracy;
     assert!(accuracy > 0.9, "{accuracy}");

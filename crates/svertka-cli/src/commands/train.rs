@@ -79,11 +79,13 @@ fn net_help() -> String {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let mut config = args.settings.config()?;
+    // Once before the pictures are read, so that a slip of the finger is told at once.
+    args.settings.config(TrainConfig::default())?;
     let cpu = Cpu::new(args.threads.into());
     let from = args.from.as_ref().map(Model::load).transpose()?;
     let dataset = open(&args.data, args.open_options(from.as_ref(), &cpu)?, !args.quiet)?;
     let input = dataset.preprocessing()?;
+    let mut config = args.settings.config(TrainConfig::default_for(dataset.train.len()))?;
     config.augment = args.changes.resolve(&input)?;
     let (network, graph) = args.network(from, &dataset, &input)?;
     let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(dataset.name.trim_matches('/')));
@@ -169,8 +171,15 @@ impl Args {
             ..OpenOptions::default()
         };
         let Some(model) = from else { return Ok(options) };
-        let Preprocessing { channels, height, width, resize, .. } = model.picture_preprocessing()?;
-        Ok(OpenOptions { size: Some((height, width)), channels: Some(channels), resize, ..options })
+        let Preprocessing { channels, height, width, resize, mean, std } = model.picture_preprocessing()?;
+        let normalization = Some((mean, std));
+        Ok(OpenOptions {
+            size: Some((height, width)),
+            channels: Some(channels),
+            resize,
+            normalization,
+            ..options
+        })
     }
 
     /// The network and what it is called.
@@ -226,13 +235,33 @@ fn settings_facts(config: &TrainConfig, outcome: &Outcome) -> anyhow::Result<Vec
     Ok(vec![
         ("epochs", format!("{} of {} in {:.1} s", outcome.history.len(), config.epochs, outcome.seconds)),
         ("batch", config.batch_size.to_string()),
-        ("optimizer", serde_json::to_string(&config.optimizer)?),
+        ("optimizer", words(&config.optimizer)?),
         ("learning rate", config.lr.to_string()),
-        ("schedule", serde_json::to_string(&config.schedule)?),
+        ("schedule", words(&config.schedule)?),
         ("weight decay", config.weight_decay.to_string()),
-        ("augmentation", serde_json::to_string(&config.augment)?),
+        ("augmentation", words(&config.augment)?),
         ("seed", config.seed.to_string()),
     ])
+}
+
+/// Settings as a line for people: `sgd, momentum 0.9, nesterov`; what is off is left out.
+fn words(settings: &impl Serialize) -> anyhow::Result<String> {
+    let serde_json::Value::Object(fields) = serde_json::to_value(settings)? else { return Ok(String::new()) };
+    let word = |(name, value): (String, serde_json::Value)| match value {
+        serde_json::Value::String(kind) if name == "kind" => Some(kind),
+        serde_json::Value::Bool(on) => on.then_some(name),
+        serde_json::Value::Number(number) if number.as_f64() == Some(0.0) => None,
+        // An `f32` has more digits as JSON than anybody wrote.
+        serde_json::Value::Number(number) => {
+            Some(format!("{} {}", name.replace('_', " "), number.as_f64()? as f32))
+        }
+        value => Some(format!(
+            "{name} {}",
+            value.to_string().replace(['{', '}', '"'], "").replace([':', ','], " ")
+        )),
+    };
+    let words: Vec<String> = fields.into_iter().filter_map(word).collect();
+    Ok(if words.is_empty() { "none".to_owned() } else { words.join(", ") })
 }
 
 /// Everything that decides a run, as `config.json` keeps it.

@@ -29,6 +29,8 @@ pub struct Dataset {
     pub test: Option<Split>,
     /// Files that could not be read.
     pub skipped: Vec<Skipped>,
+    /// Mean and std that a model already has; `None` takes those of the training pictures.
+    pub normalization: Option<(Vec<f32>, Vec<f32>)>,
 }
 
 /// A file that could not be read.
@@ -49,6 +51,8 @@ pub struct OpenOptions<'a> {
     pub channels: Option<usize>,
     /// How pictures of other proportions are made to fit.
     pub resize: Resize,
+    /// Mean and std of each channel, where a model that goes on learning already has them.
+    pub normalization: Option<(Vec<f32>, Vec<f32>)>,
     /// Names that a model knows, in its order; `None` takes the set's own. With names given, one class is enough.
     pub classes: Option<Vec<String>>,
     /// Share of each class's training pictures that is held out for validation if the set has no such part; 0 to
@@ -73,6 +77,7 @@ impl Default for OpenOptions<'_> {
             size: None,
             channels: None,
             resize: Resize::default(),
+            normalization: None,
             classes: None,
             val_fraction: 0.1,
             seed: 0,
@@ -154,15 +159,16 @@ impl Dataset {
             Some(val) => (whole(train), Some(whole(val))),
             None => hold_out(train, classes.len(), options),
         };
-        Ok(Self { name, train, val, test: present(test).map(whole), classes, skipped })
+        let normalization = options.normalization.clone();
+        Ok(Self { name, train, val, test: present(test).map(whole), classes, skipped, normalization })
     }
 
-    /// Colours and size of the pictures with the statistics of the training ones: what a new model's input is.
+    /// Colours and size of the pictures, with the statistics of the training ones unless others were given: what the model's input is.
     ///
     /// # Errors
     /// A file that cannot be read any more.
     pub fn preprocessing(&self) -> Result<Preprocessing> {
-        let (mean, std) = self.train.statistics()?;
+        let (mean, std) = self.normalization.clone().map_or_else(|| self.train.statistics(), Ok)?;
         Ok(Preprocessing { mean, std, ..self.train.frame().clone() })
     }
 

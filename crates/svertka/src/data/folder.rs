@@ -1,7 +1,6 @@
 //! Class folders: the name of a folder is the class of the pictures in it and below it.
 
 use std::collections::BTreeSet;
-use std::error::Error as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -252,7 +251,11 @@ impl Load<'_> {
                 }
                 Err(error) => skipped.push(Skipped {
                     path: self.root.join(file),
-                    reason: error.source().map_or_else(|| error.to_string(), ToString::to_string),
+                    reason: match error {
+                        Error::Format { reason, .. } => reason.to_string(),
+                        Error::Io { reason, .. } => reason.to_string(),
+                        error => error.to_string(),
+                    },
                 }),
             }
         }

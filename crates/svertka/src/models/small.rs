@@ -16,7 +16,7 @@ pub fn small(shape: &[usize], classes: usize, seed: u64) -> Result<Graph> {
     // Halved until a side of the last stage is at most eight.
     let halvings = shape[1..].iter().max().map_or(0, |side| side.div_ceil(32).ilog2() as usize);
     let layers = format!(
-        "conv32nobias bn relu pool2 conv64nobias bn relu pool2 conv128nobias bn relu {} dropout0.3 linear{classes}",
+        "conv32nobias bn relu pool2 conv64nobias bn relu pool2 conv128nobias bn relu {} dropout0.2 linear{classes}",
         "pool2 ".repeat(halvings)
     );
     Ok(Network::from_text(&layers, shape, seed)?.finish())

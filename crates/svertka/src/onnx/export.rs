@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use svertka_formats::onnx::{
-    AttributeProto, DataType, Dim, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
+    AttributeProto, DataType, Dim, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
+    ValueInfoProto,
 };
 use svertka_kernels::geometry::Window;
 
@@ -20,7 +21,10 @@ pub(super) fn model(graph: &Graph) -> Result<ModelProto> {
     let names = unique_names(graph);
     let mut out = GraphProto { name: "svertka".into(), ..GraphProto::default() };
     for input in graph.inputs() {
-        let dims = input.shape.iter().map(|size| size.map_or(Dim::Param("N".into()), |size| Dim::Value(size as i64)));
+        let dims = input
+            .shape
+            .iter()
+            .map(|size| size.map_or(Dim::Param("N".into()), |size| Dim::Value(size as i64)));
         out.input.push(ValueInfoProto::tensor(&names[input.value.0], DataType::Float, dims));
     }
     for (value, tensor) in graph.parameter_values().iter().zip(graph.parameters()) {
@@ -55,7 +59,9 @@ fn unique_names(graph: &Graph) -> Vec<String> {
             let name = graph.name(Value(index));
             let mut unique = if name.is_empty() { "value".to_owned() } else { name.to_owned() };
             // An output of a node must not be called like a parameter, and names inside a node begin with its name.
-            if taken.contains(&unique) || matches!(graph.source(Value(index)), Source::Node(_)) && name.is_empty() {
+            if taken.contains(&unique)
+                || matches!(graph.source(Value(index)), Source::Node(_)) && name.is_empty()
+            {
                 unique = format!("{unique}_{index}");
             }
             taken.insert(unique.clone());
@@ -102,7 +108,14 @@ impl Export<'_> {
         name
     }
 
-    fn push(&mut self, op_type: &str, name: String, inputs: &[String], output: String, attributes: Attributes) {
+    fn push(
+        &mut self,
+        op_type: &str,
+        name: String,
+        inputs: &[String],
+        output: String,
+        attributes: Attributes,
+    ) {
         self.out.node.push(NodeProto {
             op_type: op_type.into(),
             name,
@@ -143,9 +156,10 @@ impl Attributes {
         let pads = &window.padding[3 - dims..];
         let pads: Vec<i64> =
             pads.iter().map(|pads| pads.0 as i64).chain(pads.iter().map(|pads| pads.1 as i64)).collect();
-        Self::new().ints("kernel_shape", &window.kernel[3 - dims..]).ints("strides", &window.stride[3 - dims..]).push(
-            AttributeProto::ints("pads", pads),
-        )
+        Self::new()
+            .ints("kernel_shape", &window.kernel[3 - dims..])
+            .ints("strides", &window.stride[3 - dims..])
+            .push(AttributeProto::ints("pads", pads))
     }
 
     /// `dilations` of a window over `dims` spatial axes.

@@ -23,7 +23,11 @@ pub(super) fn graph(model: &ModelProto) -> Result<Graph> {
         uses: HashMap::new(),
         opset: opset.map_or(1, |entry| entry.version),
     };
-    let read = source.node.iter().flat_map(|node| &node.input).chain(source.output.iter().map(|output| &output.name));
+    let read = source
+        .node
+        .iter()
+        .flat_map(|node| &node.input)
+        .chain(source.output.iter().map(|output| &output.name));
     read.for_each(|name| *reader.uses.entry(name.clone()).or_default() += 1);
     for input in &source.input {
         // Before format version 4 every initializer was listed as an input too.
@@ -32,8 +36,12 @@ pub(super) fn graph(model: &ModelProto) -> Result<Graph> {
         }
     }
     let known: HashSet<&str> = OPERATORS.iter().map(|entry| entry.onnx).collect();
-    let unknown: HashSet<&str> =
-        source.node.iter().map(|node| node.op_type.as_str()).filter(|op_type| !known.contains(op_type)).collect();
+    let unknown: HashSet<&str> = source
+        .node
+        .iter()
+        .map(|node| node.op_type.as_str())
+        .filter(|op_type| !known.contains(op_type))
+        .collect();
     if !unknown.is_empty() {
         let mut unknown: Vec<&str> = unknown.into_iter().collect();
         unknown.sort_unstable();
@@ -50,7 +58,8 @@ pub(super) fn graph(model: &ModelProto) -> Result<Graph> {
     }
     for output in &source.output {
         let value = reader.values.get(&output.name).copied();
-        let value = value.ok_or_else(|| Error::argument("ONNX", "output", "a value of the graph", &output.name))?;
+        let value =
+            value.ok_or_else(|| Error::argument("ONNX", "output", "a value of the graph", &output.name))?;
         reader.graph.outputs.push(value);
     }
     Ok(reader.graph)
@@ -135,7 +144,14 @@ impl Import<'_> {
     /// # Errors
     /// Where there is none, or nothing before makes it.
     pub fn input(&mut self, i: usize) -> Result<Value> {
-        let missing = || Error::argument(&self.node.op_type, "inputs", format!("at least {}", i + 1), self.node.input.len());
+        let missing = || {
+            Error::argument(
+                &self.node.op_type,
+                "inputs",
+                format!("at least {}", i + 1),
+                self.node.input.len(),
+            )
+        };
         let name = self.input_name(i).ok_or_else(missing)?.to_owned();
         if let Some(value) = self.reader.values.get(&name) {
             return Ok(*value);
@@ -253,7 +269,8 @@ impl Import<'_> {
     pub fn sizes(&self, name: &'static str) -> Result<Option<Vec<usize>>> {
         let Some(ints) = self.ints(name)? else { return Ok(None) };
         let sizes: Option<Vec<usize>> = ints.iter().map(|&size| usize::try_from(size).ok()).collect();
-        let negative = || Error::argument(&self.node.op_type, name, "no negative number", format!("{ints:?}"));
+        let negative =
+            || Error::argument(&self.node.op_type, name, "no negative number", format!("{ints:?}"));
         sizes.map(Some).ok_or_else(negative)
     }
 
@@ -263,10 +280,11 @@ impl Import<'_> {
     /// Where there is no such axis.
     pub fn axis(&self, name: &'static str, default: i64, rank: usize) -> Result<usize> {
         let received = self.int(name, default)?;
-        let axis = usize::try_from(if received < 0 { received.saturating_add(rank as i64) } else { received });
-        axis.ok().filter(|axis| *axis < rank).ok_or_else(|| {
-            Error::argument(&self.node.op_type, name, format!("an axis of {rank}"), received)
-        })
+        let axis =
+            usize::try_from(if received < 0 { received.saturating_add(rank as i64) } else { received });
+        axis.ok()
+            .filter(|axis| *axis < rank)
+            .ok_or_else(|| Error::argument(&self.node.op_type, name, format!("an axis of {rank}"), received))
     }
 
     /// The window of a convolution or pooling: `strides`, `dilations`, `pads` or `auto_pad`, over an input with these `dims` spatial sizes.
@@ -288,7 +306,12 @@ impl Import<'_> {
         let kernel = match self.sizes("kernel_shape")? {
             Some(shape) if shape != kernel => {
                 let expected = format!("{kernel:?}, as the weight has it");
-                return Err(Error::argument(&self.node.op_type, "kernel_shape", expected, format!("{shape:?}")));
+                return Err(Error::argument(
+                    &self.node.op_type,
+                    "kernel_shape",
+                    expected,
+                    format!("{shape:?}"),
+                ));
             }
             _ => kernel,
         };
@@ -298,7 +321,8 @@ impl Import<'_> {
         let mut sizes = [1; 3];
         for a in 0..dims {
             let axis = a + 3 - dims;
-            (window.kernel[axis], window.stride[axis], window.dilation[axis]) = (kernel[a], strides[a], dilations[a]);
+            (window.kernel[axis], window.stride[axis], window.dilation[axis]) =
+                (kernel[a], strides[a], dilations[a]);
             window.padding[axis] = (pads[a], pads[dims + a]);
             sizes[axis] = input[a];
         }
@@ -330,7 +354,9 @@ impl Import<'_> {
     pub fn push(&mut self, op: impl Operator + 'static, inputs: &[Value]) -> Result<()> {
         let outputs = self.append(self.name, op, inputs)?;
         for (i, name) in self.node.output.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
-            let value = *outputs.get(i).ok_or_else(|| Error::unsupported(&self.node.op_type, format!("output {i}")))?;
+            let value = *outputs
+                .get(i)
+                .ok_or_else(|| Error::unsupported(&self.node.op_type, format!("output {i}")))?;
             self.reader.graph.rename(value, name);
             self.reader.values.insert(name.clone(), value);
         }
@@ -350,9 +376,11 @@ impl Import<'_> {
     /// # Errors
     /// Where the node has no output.
     pub fn forward(&mut self, value: Value) -> Result<()> {
-        let name = self.node.output.first().ok_or_else(|| Error::argument(self.name, "outputs", "one", "none"))?;
+        let name =
+            self.node.output.first().ok_or_else(|| Error::argument(self.name, "outputs", "one", "none"))?;
         self.reader.values.insert(name.clone(), value);
-        if let Some(constant) = self.input_name(0).and_then(|input| self.reader.constants.get(input)).cloned() {
+        if let Some(constant) = self.input_name(0).and_then(|input| self.reader.constants.get(input)).cloned()
+        {
             self.reader.constants.insert(name.clone(), constant);
         }
         Ok(())
@@ -363,7 +391,8 @@ impl Import<'_> {
     /// # Errors
     /// Where the node has no output.
     pub fn define_constant(&mut self, tensor: TensorProto) -> Result<()> {
-        let name = self.node.output.first().ok_or_else(|| Error::argument(self.name, "outputs", "one", "none"))?;
+        let name =
+            self.node.output.first().ok_or_else(|| Error::argument(self.name, "outputs", "one", "none"))?;
         self.reader.constants.insert(name.clone(), tensor);
         Ok(())
     }
@@ -383,12 +412,18 @@ impl Import<'_> {
     pub fn fold_bias(&mut self) -> Result<bool> {
         for (product, row) in [(0, 1), (1, 0)] {
             let Some(name) = self.input_name(product).map(str::to_owned) else { continue };
-            let (Some(&value), Ok(bias)) = (self.reader.values.get(&name), self.constant(row)) else { continue };
+            let (Some(&value), Ok(bias)) = (self.reader.values.get(&name), self.constant(row)) else {
+                continue;
+            };
             let Source::Node(index) = self.reader.graph.source(value) else { continue };
             let node = &self.reader.graph.nodes()[index];
             let out = self.shape(value).last().copied().unwrap_or(0);
             let fits = bias.data().len() == out && bias.shape().last() == Some(&out);
-            if node.op.name() == Linear.name() && node.inputs.len() == 2 && fits && self.reader.uses[&name] == 1 {
+            if node.op.name() == Linear.name()
+                && node.inputs.len() == 2
+                && fits
+                && self.reader.uses[&name] == 1
+            {
                 let bias = self.replace_parameter(row, bias.reshape([out])?);
                 self.reader.graph.append_input(index, bias);
                 self.forward(value)?;

@@ -117,19 +117,29 @@ impl Model {
 }
 
 /// Takes an entry of JSON out of the metadata.
-fn parse<T: serde::de::DeserializeOwned>(metadata: &mut BTreeMap<String, String>, key: &str) -> Result<Option<T>> {
+fn parse<T: serde::de::DeserializeOwned>(
+    metadata: &mut BTreeMap<String, String>,
+    key: &str,
+) -> Result<Option<T>> {
     let Some(text) = metadata.remove(key) else { return Ok(None) };
-    serde_json::from_str(&text).map(Some).map_err(|error| Error::argument("metadata_props", key, "JSON of this library", error))
+    serde_json::from_str(&text)
+        .map(Some)
+        .map_err(|error| Error::argument("metadata_props", key, "JSON of this library", error))
 }
 
 fn json(value: &impl serde::Serialize) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| Error::argument("metadata_props", "entry", "a value that JSON can hold", error))
+    serde_json::to_string(value)
+        .map_err(|error| Error::argument("metadata_props", "entry", "a value that JSON can hold", error))
 }
 
 /// Writes a file under a temporary name in the same folder, then renames it.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".svertka-").tempfile_in(folder).map_err(Error::io(folder))?;
+    let mut builder = tempfile::Builder::new();
+    // Temporary files are private; this one is to be as any other file of its owner, less what the umask takes.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.prefix(".svertka-").tempfile_in(folder).map_err(Error::io(folder))?;
     file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(Error::io(path))?;
     file.persist(path).map_err(|error| Error::io(path)(error.error))?;
     Ok(())

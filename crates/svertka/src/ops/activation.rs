@@ -36,7 +36,8 @@ impl Operator for Activate {
 
     fn lower(&self, _: &Shapes<'_>, _: usize) -> Result<Lowered> {
         let kind = self.0;
-        Ok(Lowered::new(move |cpu, io| activation::forward(cpu, kind, io.first(), &mut io.outputs[0])).in_place())
+        Ok(Lowered::new(move |cpu, io| activation::forward(cpu, kind, io.first(), &mut io.outputs[0]))
+            .in_place())
     }
 
     fn gradient(&self, context: &mut GradientContext<'_>) -> Result<()> {
@@ -51,7 +52,9 @@ impl Operator for Activate {
 
     fn export(&self, export: &mut Export<'_>) -> Result<()> {
         match self.0 {
-            Activation::LeakyRelu { alpha } => export.node("LeakyRelu", Attributes::new().float("alpha", alpha)),
+            Activation::LeakyRelu { alpha } => {
+                export.node("LeakyRelu", Attributes::new().float("alpha", alpha))
+            }
             Activation::HardSigmoid { alpha, beta } => {
                 export.node("HardSigmoid", Attributes::new().float("alpha", alpha).float("beta", beta));
             }

@@ -26,7 +26,8 @@ impl Operator for Add {
     }
 
     fn lower(&self, _: &Shapes<'_>, _: usize) -> Result<Lowered> {
-        Ok(Lowered::new(|cpu, io| binary::add(cpu, io.first(), io.inputs.get(1), &mut io.outputs[0])).in_place())
+        Ok(Lowered::new(|cpu, io| binary::add(cpu, io.first(), io.inputs.get(1), &mut io.outputs[0]))
+            .in_place())
     }
 
     fn gradient(&self, context: &mut GradientContext<'_>) -> Result<()> {
@@ -73,7 +74,9 @@ impl Operator for Mul {
 
     fn lower(&self, shapes: &Shapes<'_>, _: usize) -> Result<Lowered> {
         if !by_channel(shapes) {
-            let run = |cpu: &_, io: &mut super::Io<'_>| binary::mul(cpu, io.first(), io.inputs.get(1), &mut io.outputs[0]);
+            let run = |cpu: &_, io: &mut super::Io<'_>| {
+                binary::mul(cpu, io.first(), io.inputs.get(1), &mut io.outputs[0])
+            };
             return Ok(Lowered::new(run).in_place());
         }
         let planes = planes(shapes.inputs[0]);

@@ -36,7 +36,12 @@ impl Operator for BatchNorm {
 
     fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
         if !(2..=5).contains(&inputs[0].len()) {
-            return Err(Error::argument(self.name(), "input", "N x C x spatial", format!("shape {:?}", inputs[0])));
+            return Err(Error::argument(
+                self.name(),
+                "input",
+                "N x C x spatial",
+                format!("shape {:?}", inputs[0]),
+            ));
         }
         let channels = [inputs[0][1]];
         for (argument, shape) in ["scale", "bias", "mean", "var"].iter().zip(&inputs[1..]) {
@@ -66,7 +71,15 @@ impl Operator for BatchNorm {
             let [x, gamma, beta] = [0, 1, 2].map(|i| io.inputs.get(i));
             let [y, mean, inv_std, var] = io.outputs else { unreachable!("four outputs in training") };
             let affine = Affine { gamma, beta, eps };
-            norm::batch_norm_train(cpu, planes, affine, x, y, StatisticsMut { mean, var, inv_std }, io.scratch);
+            norm::batch_norm_train(
+                cpu,
+                planes,
+                affine,
+                x,
+                y,
+                StatisticsMut { mean, var, inv_std },
+                io.scratch,
+            );
             var.iter_mut().for_each(|var| *var *= bessel);
         })
         .scratch(norm::batch_norm_scratch_len(planes)))
@@ -196,7 +209,10 @@ pub(super) fn examples() -> Vec<Example> {
         .flat_map(|training| {
             shapes.map(|x| {
                 let channels = &x[1..2];
-                Example::new(BatchNorm { training, ..BatchNorm::default() }, [x, channels, channels, channels, channels])
+                Example::new(
+                    BatchNorm { training, ..BatchNorm::default() },
+                    [x, channels, channels, channels, channels],
+                )
             })
         })
         .collect()

@@ -30,7 +30,12 @@ impl Operator for Concat {
                 && input.iter().zip(&shape).enumerate().all(|(axis, (a, b))| axis == self.axis || a == b);
             if !same {
                 let expected = format!("shape {shape:?} but for axis {}", self.axis);
-                return Err(Error::argument("Concat", format!("input {i}"), expected, format!("shape {input:?}")));
+                return Err(Error::argument(
+                    "Concat",
+                    format!("input {i}"),
+                    expected,
+                    format!("shape {input:?}"),
+                ));
             }
             shape[self.axis] += input[self.axis];
         }

@@ -9,7 +9,8 @@ use svertka_kernels::conv::{Forward, InputGradient, WeightGradient};
 use svertka_kernels::geometry::{ConvGeometry, Window};
 
 use super::{
-    Example, Field, Layouts, Lowered, Operator, Role, Shapes, activation, expect_activation, expect_shape, spatial,
+    Example, Field, Layouts, Lowered, Operator, Role, Shapes, activation, expect_activation, expect_shape,
+    spatial,
 };
 use crate::error::{Error, Result};
 use crate::gradient::GradientContext;
@@ -27,7 +28,12 @@ pub struct Conv {
 impl Conv {
     fn geometry(&self, x: &[usize], weight: &[usize]) -> Result<ConvGeometry> {
         expect_activation(self, "input", x)?;
-        let kernel = activation(weight.first().copied().unwrap_or(0), x[1] / self.groups.max(1), self.window.kernel, x);
+        let kernel = activation(
+            weight.first().copied().unwrap_or(0),
+            x[1] / self.groups.max(1),
+            self.window.kernel,
+            x,
+        );
         let geometry = ConvGeometry::new(x[0], x[1], kernel[0], self.groups, spatial(x), self.window)
             .map_err(Error::geometry("Conv"))?;
         expect_shape(self, "weight", &kernel, weight)?;
@@ -97,7 +103,9 @@ impl Operator for Conv {
 
     fn export(&self, export: &mut Export<'_>) -> Result<()> {
         let dims = export.shape_of_input(1).len() - 2;
-        let attributes = Attributes::window(&self.window, dims).dilations(&self.window, dims).int("group", self.groups as i64);
+        let attributes = Attributes::window(&self.window, dims)
+            .dilations(&self.window, dims)
+            .int("group", self.groups as i64);
         export.node("Conv", attributes);
         Ok(())
     }
@@ -124,7 +132,8 @@ impl Operator for ConvInputGradient {
     }
 
     fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
-        let plan = Arc::new(InputGradient::new(&ConvGeometry { batch: shapes.inputs[0][0], ..self.geometry }));
+        let plan =
+            Arc::new(InputGradient::new(&ConvGeometry { batch: shapes.inputs[0][0], ..self.geometry }));
         let (packer, packed, scratch) = (Arc::clone(&plan), plan.packed_len(), plan.scratch_len(threads));
         Ok(Lowered::new(move |cpu, io| {
             plan.run(cpu, io.inputs.get(0), io.inputs.get(1), &mut io.outputs[0], io.scratch);
@@ -180,7 +189,8 @@ pub(super) fn import(import: &mut Import<'_>) -> Result<()> {
     let (x, weight) = (import.input(0)?, import.input(1)?);
     let (shape, weight_shape) = (import.shape(x).to_vec(), import.shape(weight).to_vec());
     let dims = shape.len().max(2) - 2;
-    let window = import.window(&weight_shape[2.min(weight_shape.len())..], &shape[2.min(shape.len())..], dims)?;
+    let window =
+        import.window(&weight_shape[2.min(weight_shape.len())..], &shape[2.min(shape.len())..], dims)?;
     let op = Conv { window, groups: import.int_at_least("group", 1, 1)? };
     let inputs: Vec<_> = [Some(x), Some(weight), import.optional(2)?].into_iter().flatten().collect();
     import.push(op, &inputs)

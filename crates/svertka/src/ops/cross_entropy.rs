@@ -21,10 +21,20 @@ impl Operator for CrossEntropy {
 
     fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
         let &[rows, _] = inputs[0] else {
-            return Err(Error::argument(self.name(), "logits", "N x classes", format!("shape {:?}", inputs[0])));
+            return Err(Error::argument(
+                self.name(),
+                "logits",
+                "N x classes",
+                format!("shape {:?}", inputs[0]),
+            ));
         };
         if !(0.0..1.0).contains(&self.label_smoothing) {
-            return Err(Error::argument(self.name(), "label_smoothing", "at least 0 and below 1", self.label_smoothing));
+            return Err(Error::argument(
+                self.name(),
+                "label_smoothing",
+                "at least 0 and below 1",
+                self.label_smoothing,
+            ));
         }
         expect_shape(self, "targets", inputs[0], inputs[1])?;
         Ok(vec![vec![], vec![rows]])
@@ -73,12 +83,22 @@ impl Operator for CrossEntropyGradient {
         Ok(Lowered::new(move |cpu, io| {
             let [logits, targets, dy] = [0, 1, 2].map(|i| io.inputs.get(i));
             let scale = dy[0] / rows.max(1) as f32;
-            softmax::cross_entropy_backward(cpu, classes, logits, targets, smoothing, scale, &mut io.outputs[0]);
+            softmax::cross_entropy_backward(
+                cpu,
+                classes,
+                logits,
+                targets,
+                smoothing,
+                scale,
+                &mut io.outputs[0],
+            );
         }))
     }
 }
 
 /// Examples for the gradient check; the loss is no ONNX operator and stands in no import list.
 pub(super) fn examples() -> Vec<Example> {
-    [0.0, 0.1].map(|label_smoothing| Example::new(CrossEntropy { label_smoothing }, [&[3, 7], &[3, 7]])).into()
+    [0.0, 0.1]
+        .map(|label_smoothing| Example::new(CrossEntropy { label_smoothing }, [&[3, 7], &[3, 7]]))
+        .into()
 }

@@ -139,7 +139,11 @@ pub(super) fn examples() -> Vec<Example> {
         .into_iter()
         .flat_map(|reduction| {
             let op = GlobalPool(reduction);
-            [Example::new(op, [&[2, 3, 5, 4]]), Example::new(op, [&[1, 9, 7]]), Example::new(op, [&[2, 2, 2, 3, 1]])]
+            [
+                Example::new(op, [&[2, 3, 5, 4]]),
+                Example::new(op, [&[1, 9, 7]]),
+                Example::new(op, [&[2, 2, 2, 3, 1]]),
+            ]
         })
         .collect()
 }

@@ -95,7 +95,8 @@ impl Operator for LinearInputGradient {
     }
 
     fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
-        let plan = Arc::new(InputGradient::new(shapes.inputs[0][0], shapes.inputs[1][1], shapes.inputs[1][0]));
+        let plan =
+            Arc::new(InputGradient::new(shapes.inputs[0][0], shapes.inputs[1][1], shapes.inputs[1][0]));
         let (packer, packed, scratch) = (Arc::clone(&plan), plan.packed_len(), plan.scratch_len(threads));
         Ok(Lowered::new(move |cpu, io| {
             plan.run(cpu, io.inputs.get(0), io.inputs.get(1), &mut io.outputs[0], io.scratch);

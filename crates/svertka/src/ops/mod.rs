@@ -220,7 +220,12 @@ impl Lowered {
 
     /// Input `input` is wanted packed.
     #[must_use]
-    pub fn pack(mut self, input: usize, len: usize, kernel: impl FnMut(&Cpu, &mut Io<'_>) + Send + 'static) -> Self {
+    pub fn pack(
+        mut self,
+        input: usize,
+        len: usize,
+        kernel: impl FnMut(&Cpu, &mut Io<'_>) + Send + 'static,
+    ) -> Self {
         self.packs.push(Pack { input, len, kernel: Box::new(kernel) });
         self
     }
@@ -370,11 +375,21 @@ pub(crate) fn expect_activation(op: &dyn Operator, argument: &str, shape: &[usiz
     if (3..=5).contains(&shape.len()) {
         return Ok(());
     }
-    Err(Error::argument(op.name(), argument, "N x C x spatial with 1 to 3 spatial axes", format!("shape {shape:?}")))
+    Err(Error::argument(
+        op.name(),
+        argument,
+        "N x C x spatial with 1 to 3 spatial axes",
+        format!("shape {shape:?}"),
+    ))
 }
 
 /// Fails unless `shape` is `expected`.
-pub(crate) fn expect_shape(op: &dyn Operator, argument: &str, expected: &[usize], shape: &[usize]) -> Result<()> {
+pub(crate) fn expect_shape(
+    op: &dyn Operator,
+    argument: &str,
+    expected: &[usize],
+    shape: &[usize],
+) -> Result<()> {
     if shape == expected {
         return Ok(());
     }

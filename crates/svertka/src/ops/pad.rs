@@ -31,10 +31,17 @@ impl Operator for Pad {
     fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
         let x = inputs[0];
         expect_activation(self, "input", x)?;
-        pad::check(self.mode, spatial(x), self.pads)
-            .map_err(|error| {
-            let expected = format!("at most {} on either side of the {} of size {}", error.most, AXES[error.axis], error.size);
-            Error::argument("Pad", format!("pads ({})", error.mode), expected, format!("{:?}", (error.before, error.after)))
+        pad::check(self.mode, spatial(x), self.pads).map_err(|error| {
+            let expected = format!(
+                "at most {} on either side of the {} of size {}",
+                error.most, AXES[error.axis], error.size
+            );
+            Error::argument(
+                "Pad",
+                format!("pads ({})", error.mode),
+                expected,
+                format!("{:?}", (error.before, error.after)),
+            )
         })?;
         for (before, after) in self.pads {
             checked_product("pads", &[before.saturating_add(after)]).map_err(Error::geometry("Pad"))?;
@@ -50,7 +57,9 @@ impl Operator for Pad {
 
     fn lower(&self, shapes: &Shapes<'_>, _: usize) -> Result<Lowered> {
         let (mode, geometry) = (self.mode, self.geometry(shapes.inputs[0]));
-        Ok(Lowered::new(move |cpu, io| pad::forward(cpu, mode, &geometry, io.inputs.get(0), &mut io.outputs[0])))
+        Ok(Lowered::new(move |cpu, io| {
+            pad::forward(cpu, mode, &geometry, io.inputs.get(0), &mut io.outputs[0])
+        }))
     }
 
     fn gradient(&self, context: &mut GradientContext<'_>) -> Result<()> {
@@ -81,8 +90,9 @@ impl Operator for Pad {
                 }
                 for (i, &axis) in padded.iter().enumerate() {
                     let (before, after) = self.pads[axis];
-                    let index = (0..input[axis] + before + after)
-                        .map(|cell| pad::source(PadMode::Symmetric, input[axis], before, cell).unwrap_or(0) as i64);
+                    let index = (0..input[axis] + before + after).map(|cell| {
+                        pad::source(PadMode::Symmetric, input[axis], before, cell).unwrap_or(0) as i64
+                    });
                     let index = export.constant_ints(&format!("index{axis}"), &index.collect::<Vec<_>>());
                     let attributes = Attributes::new().int("axis", (axis + dims - 1) as i64);
                     if i + 1 == padded.len() {
@@ -125,7 +135,9 @@ impl Operator for PadGradient {
 
     fn lower(&self, shapes: &Shapes<'_>, _: usize) -> Result<Lowered> {
         let (mode, geometry) = (self.of.mode, self.of.geometry(shapes.outputs[0]));
-        Ok(Lowered::new(move |cpu, io| pad::backward(cpu, mode, &geometry, io.inputs.get(0), &mut io.outputs[0])))
+        Ok(Lowered::new(move |cpu, io| {
+            pad::backward(cpu, mode, &geometry, io.inputs.get(0), &mut io.outputs[0])
+        }))
     }
 }
 
@@ -137,7 +149,10 @@ pub(super) fn import(import: &mut Import<'_>) -> Result<()> {
         Some(pads) => pads,
         None => import.constant_ints(1)?,
     };
-    if pads.len() != 2 * rank || rank < 3 || [0, 1].iter().any(|&axis| pads[axis] != 0 || pads[rank + axis] != 0) {
+    if pads.len() != 2 * rank
+        || rank < 3
+        || [0, 1].iter().any(|&axis| pads[axis] != 0 || pads[rank + axis] != 0)
+    {
         return Err(Error::unsupported("Pad", format!("pads {pads:?} of an input with {rank} axes")));
     }
     let mut sizes = [(0, 0); 3];
@@ -168,12 +183,15 @@ pub(super) fn import_gather(import: &mut Import<'_>) -> Result<()> {
     let x = import.input(0)?;
     let shape = import.shape(x).to_vec();
     let (axis, index) = (import.axis("axis", 0, shape.len())?, import.constant_ints(1)?);
-    let unsupported = || Error::unsupported("Gather", format!("axis {axis} of shape {shape:?} with these indices"));
+    let unsupported =
+        || Error::unsupported("Gather", format!("axis {axis} of shape {shape:?} with these indices"));
     let (size, dims) = (shape[axis], shape.len().max(2) - 2);
     let added = index.len().checked_sub(size).filter(|_| axis >= 2 && dims <= 3).ok_or_else(unsupported)?;
     let mirrors = |before: &usize| {
         let cell = |i| pad::source(PadMode::Symmetric, size, *before, i).map(|cell| cell as i64);
-        *before <= size && added - before <= size && index.iter().enumerate().all(|(i, read)| cell(i) == Some(*read))
+        *before <= size
+            && added - before <= size
+            && index.iter().enumerate().all(|(i, read)| cell(i) == Some(*read))
     };
     let before = (0..=added).find(mirrors).ok_or_else(unsupported)?;
     let mut pads = [(0, 0); 3];
@@ -188,7 +206,10 @@ pub(super) fn examples() -> Vec<Example> {
     modes
         .into_iter()
         .flat_map(|mode| {
-            [Example::new(Pad { mode, pads }, [&[2, 3, 5, 4]]), Example::new(Pad { mode, pads }, [&[1, 9, 1, 3, 6]])]
+            [
+                Example::new(Pad { mode, pads }, [&[2, 3, 5, 4]]),
+                Example::new(Pad { mode, pads }, [&[1, 9, 1, 3, 6]]),
+            ]
         })
         .collect()
 }

@@ -53,7 +53,9 @@ impl Operator for MaxPool {
 
     fn lower(&self, shapes: &Shapes<'_>, _: usize) -> Result<Lowered> {
         let geometry = geometry(self, shapes.inputs[0], self.window, self.ceil_mode)?;
-        Ok(Lowered::new(move |cpu, io| pool::max_forward(cpu, &geometry, io.inputs.get(0), &mut io.outputs[0])))
+        Ok(Lowered::new(move |cpu, io| {
+            pool::max_forward(cpu, &geometry, io.inputs.get(0), &mut io.outputs[0])
+        }))
     }
 
     fn gradient(&self, context: &mut GradientContext<'_>) -> Result<()> {

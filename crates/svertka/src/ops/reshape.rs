@@ -115,5 +115,9 @@ pub(super) fn import_constant(import: &mut Import<'_>) -> Result<()> {
 }
 
 pub(super) fn examples() -> Vec<Example> {
-    vec![Example::new(Flatten, [&[2, 9, 5, 4]]), Example::new(Flatten, [&[3, 2, 7]]), Example::new(Flatten, [&[3, 7]])]
+    vec![
+        Example::new(Flatten, [&[2, 9, 5, 4]]),
+        Example::new(Flatten, [&[3, 2, 7]]),
+        Example::new(Flatten, [&[3, 7]]),
+    ]
 }

@@ -29,7 +29,9 @@ impl Operator for Softmax {
 
     fn lower(&self, shapes: &Shapes<'_>, _: usize) -> Result<Lowered> {
         let (rows, classes) = (shapes.inputs[0][0], shapes.inputs[0][1]);
-        Ok(Lowered::new(move |cpu, io| softmax::softmax(cpu, rows, classes, io.inputs.get(0), &mut io.outputs[0])))
+        Ok(Lowered::new(move |cpu, io| {
+            softmax::softmax(cpu, rows, classes, io.inputs.get(0), &mut io.outputs[0])
+        }))
     }
 
     fn gradient(&self, context: &mut GradientContext<'_>) -> Result<()> {

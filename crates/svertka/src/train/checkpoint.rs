@@ -78,12 +78,18 @@ pub(super) fn save(folder: &Path, progress: &Progress, step: &Step, best: &[Tens
         .map_err(|error| Error::argument("checkpoint", STATE, "counters that JSON can hold", error))?;
     let path = path(folder);
     let named = arrays.iter().map(|(name, array)| (name.as_str(), array));
-    let bytes = safetensors::encode(named, &BTreeMap::from([(STATE.to_owned(), json)])).map_err(Error::format(&path))?;
+    let bytes = safetensors::encode(named, &BTreeMap::from([(STATE.to_owned(), json)]))
+        .map_err(Error::format(&path))?;
     write_file(&path, &bytes)
 }
 
 /// The run in `folder`, or `None` where none was begun.
-pub(super) fn load(folder: &Path, identity: &Identity, step: &mut Step, best: &mut [Tensor]) -> Result<Option<Progress>> {
+pub(super) fn load(
+    folder: &Path,
+    identity: &Identity,
+    step: &mut Step,
+    best: &mut [Tensor],
+) -> Result<Option<Progress>> {
     let path = path(folder);
     let bytes = match std::fs::read(&path) {
         Ok(bytes) => bytes,
@@ -120,7 +126,9 @@ pub(super) fn load(folder: &Path, identity: &Identity, step: &mut Step, best: &m
 fn differences(there: &Identity, here: &Identity) -> String {
     let fields = |identity: &Identity| serde_json::to_value(&identity.config).ok();
     let mut list = Vec::new();
-    if let (Some(serde_json::Value::Object(there)), Some(serde_json::Value::Object(here))) = (fields(there), fields(here)) {
+    if let (Some(serde_json::Value::Object(there)), Some(serde_json::Value::Object(here))) =
+        (fields(there), fields(here))
+    {
         for (key, value) in &here {
             let other = there.get(key).unwrap_or(&serde_json::Value::Null);
             if other != value {

@@ -1,5 +1,7 @@
 //! A trained network on pictures: probabilities, and how good they are over a split.
 
+use std::sync::Arc;
+
 use svertka_kernels::Cpu;
 
 use super::metrics::Confusion;
@@ -48,10 +50,10 @@ impl Classifier {
     /// # Errors
     /// Where the network has not one input of pictures and an output of classes.
     pub fn new(graph: &Graph, batch: usize, cpu: &Cpu) -> Result<Self> {
-        let value = logits(graph)?;
-        let (mut graph, map) = graph.pruned(&[value]);
-        let logits = map[&value];
-        graph.outputs = graph.push("probabilities", std::sync::Arc::new(Softmax), &[logits], 1);
+        let logits = logits(graph)?;
+        // The plan leaves out what the logits do not need; the parameters stay those of the caller's graph.
+        let mut graph = graph.clone();
+        graph.outputs = graph.push("probabilities", Arc::new(Softmax), &[logits], 1);
         let shapes = graph.input_shapes(batch);
         let [shape] = &shapes[..] else {
             return Err(Error::argument("Classifier", "network", "one input", shapes.len()));
@@ -80,7 +82,12 @@ impl Classifier {
         let count = pictures.shape().first().copied().unwrap_or(0);
         if count > expected[0] || pictures.shape().get(1..) != expected.get(1..) {
             let expected = format!("at most {} of shape {:?}", expected[0], &expected[1..]);
-            return Err(Error::argument("Classifier", "pictures", expected, format!("shape {:?}", pictures.shape())));
+            return Err(Error::argument(
+                "Classifier",
+                "pictures",
+                expected,
+                format!("shape {:?}", pictures.shape()),
+            ));
         }
         if count == expected[0] {
             self.plan.run(cpu, parameters, &[pictures], 0)?;
@@ -107,12 +114,14 @@ impl Classifier {
             return Err(Error::argument("evaluate", "classes", expected, split.classes()));
         }
         let batch = self.padded.shape()[0];
-        let mut loader = Loader::new(split, preprocessing, LoaderOptions { batch, ..LoaderOptions::default() })?;
+        let mut loader =
+            Loader::new(split, preprocessing, LoaderOptions { batch, ..LoaderOptions::default() })?;
         let mut confusion = Confusion::new(self.classes);
         let (mut loss, mut probabilities) = (0.0, Vec::with_capacity(split.len() * self.classes));
         while let Some(batch) = loader.next_batch()? {
             let rows = self.probabilities(cpu, parameters, &batch.pictures)?;
-            for (row, &label) in rows.chunks_exact(rows.len() / batch.labels.len().max(1)).zip(&batch.labels) {
+            for (row, &label) in rows.chunks_exact(rows.len() / batch.labels.len().max(1)).zip(&batch.labels)
+            {
                 confusion.add(label, argmax(row));
                 loss -= f64::from(row[label].max(f32::MIN_POSITIVE)).ln();
             }
@@ -140,7 +149,9 @@ impl Model {
             Some(&[_, Some(channels), Some(height), Some(width)]) => {
                 Preprocessing::new(channels, height, width, crate::data::Resize::Cover)
             }
-            other => Err(Error::argument("model", "input", "N x channels x height x width", format!("{other:?}"))),
+            other => {
+                Err(Error::argument("model", "input", "N x channels x height x width", format!("{other:?}")))
+            }
         }
     }
 }

@@ -150,10 +150,11 @@ impl TrainConfig {
     /// # Errors
     /// For the first field that has one, with what it needs.
     pub fn validate(&self) -> Result<()> {
-        let check = |argument: &str, right: bool, expected: &str, received: &dyn std::fmt::Display| match right {
-            true => Ok(()),
-            false => Err(Error::argument("train", argument, expected, received)),
-        };
+        let check =
+            |argument: &str, right: bool, expected: &str, received: &dyn std::fmt::Display| match right {
+                true => Ok(()),
+                false => Err(Error::argument("train", argument, expected, received)),
+            };
         let within = |value: f64, low: f64, high: f64| value >= low && value < high;
         check("epochs", self.epochs > 0, "at least 1", &self.epochs)?;
         check("batch_size", self.batch_size > 0, "at least 1", &self.batch_size)?;
@@ -167,7 +168,12 @@ impl TrainConfig {
         for (argument, value) in positive {
             check(argument, value >= 0.0 && value.is_finite(), "a number of at least 0", &value)?;
         }
-        check("label_smoothing", within(self.label_smoothing.into(), 0.0, 1.0), "at least 0 and below 1", &self.label_smoothing)?;
+        check(
+            "label_smoothing",
+            within(self.label_smoothing.into(), 0.0, 1.0),
+            "at least 0 and below 1",
+            &self.label_smoothing,
+        )?;
         check("ema", within(self.ema, 0.0, 1.0), "at least 0 and below 1", &self.ema)?;
         let warmup = self.warmup_epochs <= self.epochs as f64;
         check("warmup_epochs", warmup, &format!("at most the {} epochs", self.epochs), &self.warmup_epochs)?;
@@ -199,15 +205,26 @@ mod tests {
         let message = |config: TrainConfig| config.validate().unwrap_err().to_string();
         let base = TrainConfig::default;
         assert!(base().validate().is_ok());
-        assert_eq!(message(TrainConfig { lr: f64::NAN, ..base() }), "train: lr: expected a number above 0, received NaN");
-        assert_eq!(message(TrainConfig { epochs: 0, ..base() }), "train: epochs: expected at least 1, received 0");
-        assert_eq!(message(TrainConfig { ema: 1.0, ..base() }), "train: ema: expected at least 0 and below 1, received 1");
+        assert_eq!(
+            message(TrainConfig { lr: f64::NAN, ..base() }),
+            "train: lr: expected a number above 0, received NaN"
+        );
+        assert_eq!(
+            message(TrainConfig { epochs: 0, ..base() }),
+            "train: epochs: expected at least 1, received 0"
+        );
+        assert_eq!(
+            message(TrainConfig { ema: 1.0, ..base() }),
+            "train: ema: expected at least 0 and below 1, received 1"
+        );
         assert_eq!(
             message(TrainConfig { warmup_epochs: 30.0, ..base() }),
             "train: warmup_epochs: expected at most the 20 epochs, received 30"
         );
         assert!(message(TrainConfig { weight_decay: -1.0, ..base() }).starts_with("train: weight_decay"));
-        assert!(message(TrainConfig { budget_seconds: f64::INFINITY, ..base() }).starts_with("train: budget"));
+        assert!(
+            message(TrainConfig { budget_seconds: f64::INFINITY, ..base() }).starts_with("train: budget")
+        );
         let optimizer = OptimizerKind::Sgd { momentum: 1.5, nesterov: false };
         assert!(message(TrainConfig { optimizer, ..base() }).starts_with("train: momentum"));
         let schedule = Schedule::Step { every: 0.0, factor: 0.1 };
@@ -216,7 +233,8 @@ mod tests {
 
     #[test]
     fn the_rate_rises_then_falls_to_zero() {
-        let factors: Vec<f64> = (0..=100).map(|i| Schedule::Cosine.factor(f64::from(i) / 100.0, 0.2)).collect();
+        let factors: Vec<f64> =
+            (0..=100).map(|i| Schedule::Cosine.factor(f64::from(i) / 100.0, 0.2)).collect();
         assert_eq!((factors[0], factors[20]), (0.0, 1.0));
         assert!(factors[..20].windows(2).all(|pair| pair[0] < pair[1]));
         assert!(factors[20..].windows(2).all(|pair| pair[0] > pair[1]));

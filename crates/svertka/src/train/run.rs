@@ -126,7 +126,17 @@ pub fn train(
     let network = fnv(&Model::new(graph.clone()).to_bytes()?);
     let identity = Identity { config: config.clone(), network, data: dataset.fingerprint() };
     let best = graph.parameters().to_vec();
-    let mut run = Run { dataset, config, preprocessing, folder, cpu, step, classifier, best, progress: Progress::new(identity) };
+    let mut run = Run {
+        dataset,
+        config,
+        preprocessing,
+        folder,
+        cpu,
+        step,
+        classifier,
+        best,
+        progress: Progress::new(identity),
+    };
     if let Some(progress) = checkpoint::load(folder, &run.progress.identity, &mut run.step, &mut run.best)? {
         run.progress = progress;
     } else {
@@ -249,9 +259,8 @@ impl Run<'_> {
         let (seen, accuracy) = (self.progress.seen.max(1) as f64, validation.confusion.accuracy());
         let best_before = self.progress.history.iter().rfind(|record| record.best);
         // Of equal accuracies the smaller loss is the better one.
-        let best = best_before.is_none_or(|record| {
-            (accuracy, -validation.loss) > (record.val_accuracy, -record.val_loss)
-        });
+        let best = best_before
+            .is_none_or(|record| (accuracy, -validation.loss) > (record.val_accuracy, -record.val_loss));
         if best {
             self.best.clone_from_slice(self.step.parameters());
         }
@@ -277,7 +286,8 @@ impl Run<'_> {
     }
 
     fn validate(&mut self) -> Result<Evaluation> {
-        let split: &Split = self.dataset.val.as_ref().or(self.dataset.test.as_ref()).unwrap_or(&self.dataset.train);
+        let split: &Split =
+            self.dataset.val.as_ref().or(self.dataset.test.as_ref()).unwrap_or(&self.dataset.train);
         self.classifier.parameters_changed();
         self.classifier.evaluate(self.cpu, self.step.parameters(), split, &self.preprocessing)
     }
@@ -289,12 +299,15 @@ impl Run<'_> {
     /// One line of JSON an epoch, all written anew, so that an interruption leaves no half line.
     fn write_metrics(&self) -> Result<()> {
         let lines: Result<Vec<String>, _> = self.progress.history.iter().map(serde_json::to_string).collect();
-        let lines = lines.map_err(|error| Error::argument("train", "metrics", "numbers that JSON can hold", error))?;
+        let lines = lines
+            .map_err(|error| Error::argument("train", "metrics", "numbers that JSON can hold", error))?;
         write_file(&self.folder.join("metrics.jsonl"), (lines.join("\n") + "\n").as_bytes())
     }
 }
 
 /// FNV-1a.
 fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

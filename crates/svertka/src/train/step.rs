@@ -91,7 +91,14 @@ impl Step {
     ///
     /// # Errors
     /// Where the shapes differ from those planned, or the loss is no number any more; the parameters then are as before the step.
-    pub fn run(&mut self, cpu: &Cpu, pictures: &Tensor, targets: &Tensor, lr: f64, seed: u64) -> Result<StepResult> {
+    pub fn run(
+        &mut self,
+        cpu: &Cpu,
+        pictures: &Tensor,
+        targets: &Tensor,
+        lr: f64,
+        seed: u64,
+    ) -> Result<StepResult> {
         self.plan.run(cpu, &self.parameters, &[pictures, targets], seed)?;
         let loss = self.plan.output(LOSS)[0];
         let mut squares = 0.0;
@@ -101,9 +108,15 @@ impl Step {
         let norm = squares.sqrt();
         if !loss.is_finite() || !norm.is_finite() {
             let expected = "a finite loss and gradient (a lower learning rate may help)";
-            return Err(Error::argument("train", "loss", expected, format!("loss {loss}, gradient of norm {norm}")));
+            return Err(Error::argument(
+                "train",
+                "loss",
+                expected,
+                format!("loss {loss}, gradient of norm {norm}"),
+            ));
         }
-        let scale = if self.clip_norm > 0.0 && norm > self.clip_norm { (self.clip_norm / norm) as f32 } else { 1.0 };
+        let scale =
+            if self.clip_norm > 0.0 && norm > self.clip_norm { (self.clip_norm / norm) as f32 } else { 1.0 };
         self.optimizer.begin_step();
         for (index, learned) in self.learned.iter().enumerate() {
             let gradient = Gradient { values: self.plan.output(learned.gradient), scale, role: learned.role };
@@ -163,12 +176,18 @@ impl Step {
             own.enumerate().map(|(i, tensor)| (format!("parameter.{i}"), tensor.data())).collect();
         let average = self.average.iter().flatten().enumerate();
         state.extend(average.map(|(i, tensor)| (format!("average.{i}"), tensor.data())));
-        state.extend(self.optimizer.state().enumerate().map(|(i, buffer)| (format!("optimizer.{i}"), &**buffer)));
+        state.extend(
+            self.optimizer.state().enumerate().map(|(i, buffer)| (format!("optimizer.{i}"), &**buffer)),
+        );
         (self.optimizer.steps(), state)
     }
 
     /// Puts back a state; `read` fills each named slice, or says what is wrong.
-    pub(super) fn restore(&mut self, steps: u64, read: impl Fn(&str, &mut [f32]) -> Result<()>) -> Result<()> {
+    pub(super) fn restore(
+        &mut self,
+        steps: u64,
+        read: impl Fn(&str, &mut [f32]) -> Result<()>,
+    ) -> Result<()> {
         let own = self.parameters.len() - 1;
         for (i, tensor) in self.parameters[..own].iter_mut().enumerate() {
             read(&format!("parameter.{i}"), tensor.data_mut())?;
@@ -192,7 +211,8 @@ struct TrainingGraph {
 
 /// The value before a final softmax, or the output itself.
 pub(crate) fn logits(graph: &Graph) -> Result<Value> {
-    let output = *graph.outputs.first().ok_or_else(|| Error::argument("train", "network", "an output", "none"))?;
+    let output =
+        *graph.outputs.first().ok_or_else(|| Error::argument("train", "network", "an output", "none"))?;
     Ok(match graph.producer(output) {
         Some(node) if node.op.name() == "Softmax" => node.inputs[0],
         _ => output,
@@ -203,7 +223,12 @@ fn training_graph(source: &Graph, label_smoothing: f32) -> Result<TrainingGraph>
     let shapes = source.shapes(&source.input_shapes(1))?;
     let logits = logits(source)?;
     let &[_, classes] = shapes[logits.0].as_slice() else {
-        return Err(Error::argument("train", "network", "an output N x classes", format!("shape {:?}", shapes[logits.0])));
+        return Err(Error::argument(
+            "train",
+            "network",
+            "an output N x classes",
+            format!("shape {:?}", shapes[logits.0]),
+        ));
     };
     let mut graph = Graph::new();
     let mut map: HashMap<Value, Value> = HashMap::new();
@@ -217,7 +242,8 @@ fn training_graph(source: &Graph, label_smoothing: f32) -> Result<TrainingGraph>
     for node in source.nodes() {
         let inputs: Vec<Value> = node.inputs.iter().map(|value| map[value]).collect();
         let form = node.op.training();
-        let (op, count) = form.as_ref().map_or((&node.op, node.outputs.len()), |form| (&form.op, form.outputs));
+        let (op, count) =
+            form.as_ref().map_or((&node.op, node.outputs.len()), |form| (&form.op, form.outputs));
         let outputs = graph.push(&node.name, Arc::clone(op), &inputs, count);
         for (input, output, average) in form.into_iter().flat_map(|form| form.statistics) {
             let name = format!("{}.average{input}", node.name);
