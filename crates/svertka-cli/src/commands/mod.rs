@@ -16,7 +16,7 @@ pub(crate) enum Command {
     Eval(eval::Args),
     /// Show a network's layers with their shapes, parameters, costs and receptive fields
     Inspect(inspect::Args),
-    /// Convolve numbers or a picture
+    /// Convolve numbers, with every option, and show the terms
     Conv(conv::Args),
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Only this module and the `import` and `export` functions of the operators know ONNX's names and attributes. Written files have opset 20.
 
+mod attributes;
 mod export;
 mod import;
 

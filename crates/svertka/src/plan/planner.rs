@@ -1,206 +1,18 @@
-//! A graph made ready to run for inputs of fixed shapes: one kernel for each node, a layout for each value, memory shared by values
-//! that do not live at the same time.
-//!
-//! Layouts are assigned from the inputs on: each operator says what its kernel wants ([`Layouts`]), and a reorder is put in only where a
-//! value comes in another one. Memory is a set of slots. A value takes the smallest free slot that holds it, or enlarges the largest; a
-//! kernel that can works in place. Nothing is allocated after [`Plan::new`].
+//! From a graph to steps: a layout for each value, reorders where they differ, packed inputs, then memory.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
 
+use svertka_kernels::Buffer;
 use svertka_kernels::layout::{blocked_len, to_blocked, to_plain};
-use svertka_kernels::{Buffer, Cpu};
 
-use crate::error::{Error, Result};
+use super::slots::Slots;
+use super::{Location, Plan, Step, Weights};
+use crate::error::Result;
 use crate::graph::{Graph, Source, Value};
-use crate::ops::{Inputs, Io, Kernel, Layouts, Lowered, Output, Shapes, elements};
-use crate::tensor::Tensor;
+use crate::ops::{Kernel, Layouts, Lowered, Shapes, elements};
 
-/// Whether parameters change between runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weights {
-    /// They do not: what depends on them alone is computed in the first run and kept.
-    Constant,
-    /// They do, as in training.
-    Changing,
-}
-
-/// A graph ready to run for one set of input shapes.
-///
-/// ```
-/// use svertka::{Cpu, Network, Plan, Tensor, Weights};
-/// let network = Network::from_text("conv4 relu pool2 linear3", &[1, 6, 8], 0)?.finish();
-/// let cpu = Cpu::new(1);
-/// let mut plan = Plan::new(&network, &network.input_shapes(2), Weights::Constant, &cpu)?;
-/// plan.run(&cpu, network.parameters(), &[&Tensor::zeros([2, 1, 6, 8])], 0)?;
-/// assert_eq!(plan.output_shape(0), [2, 3]);
-/// assert_eq!(plan.output(0), [0.0; 6]);
-/// # Ok::<(), svertka::Error>(())
-/// ```
-pub struct Plan {
-    constant: Vec<Step>,
-    steps: Vec<Step>,
-    /// Whether the constant steps have run.
-    ready: bool,
-    slots: Vec<Buffer>,
-    scratch: Buffer,
-    /// Outputs of the running step, taken out of their slots.
-    taken: Vec<Output>,
-    outputs: Vec<(Location, Vec<usize>)>,
-    input_shapes: Vec<Vec<usize>>,
-    parameters: usize,
-}
-
-struct Step {
-    name: String,
-    kernel: Kernel,
-    inputs: Vec<Location>,
-    /// Slot and used length of each output.
-    outputs: Vec<(usize, usize)>,
-    in_place: bool,
-    scratch: usize,
-}
-
-/// Where a value lies, and its length.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Location {
-    Slot(usize, usize),
-    Parameter(usize),
-    Input(usize),
-}
-
-/// Everything a [`Location`] can point into.
-#[derive(Clone, Copy)]
-pub(crate) struct Memory<'a> {
-    slots: &'a [Buffer],
-    parameters: &'a [Tensor],
-    inputs: &'a [&'a Tensor],
-}
-
-impl<'a> Memory<'a> {
-    pub(crate) fn get(self, location: Location) -> &'a [f32] {
-        match location {
-            Location::Slot(slot, len) => &self.slots[slot][..len],
-            Location::Parameter(index) => self.parameters[index].data(),
-            Location::Input(index) => self.inputs[index].data(),
-        }
-    }
-}
-
-impl Plan {
-    /// Plans `graph` for inputs of these shapes.
-    ///
-    /// # Errors
-    /// Where the shapes do not fit the graph.
-    pub fn new(graph: &Graph, inputs: &[Vec<usize>], weights: Weights, cpu: &Cpu) -> Result<Self> {
-        let mut planner = Planner::new(graph, graph.shapes(inputs)?, weights, cpu.threads.count());
-        let order = needed_nodes(graph);
-        for index in order {
-            planner.node(index)?;
-        }
-        let mut outputs = Vec::new();
-        for value in &graph.outputs {
-            outputs.push((planner.physical(*value, Layout::Plain), planner.shapes[value.0].clone()));
-        }
-        Ok(planner.finish(outputs, inputs.to_vec(), graph.parameters().len()))
-    }
-
-    /// Runs the graph. `seed` is for operators that draw random numbers.
-    ///
-    /// # Errors
-    /// Where the inputs have other shapes than planned.
-    pub fn run(&mut self, cpu: &Cpu, parameters: &[Tensor], inputs: &[&Tensor], seed: u64) -> Result<()> {
-        self.run_observed(cpu, parameters, inputs, seed, |_, _| {})
-    }
-
-    /// As [`Plan::run`]; tells `observe` each step's name and time.
-    ///
-    /// # Errors
-    /// As [`Plan::run`].
-    pub fn run_observed(
-        &mut self,
-        cpu: &Cpu,
-        parameters: &[Tensor],
-        inputs: &[&Tensor],
-        seed: u64,
-        mut observe: impl FnMut(&str, Duration),
-    ) -> Result<()> {
-        self.check(parameters, inputs)?;
-        let constant = if self.ready { &mut [][..] } else { &mut self.constant[..] };
-        for step in constant.iter_mut().chain(&mut self.steps) {
-            let start = Instant::now();
-            self.taken.extend(
-                step.outputs
-                    .iter()
-                    .map(|&(slot, len)| Output { buffer: std::mem::take(&mut self.slots[slot]), len }),
-            );
-            let memory = Memory { slots: &self.slots, parameters, inputs };
-            let mut io = Io {
-                inputs: Inputs { locations: &step.inputs, memory },
-                outputs: &mut self.taken,
-                scratch: &mut self.scratch[..step.scratch],
-                in_place: step.in_place,
-                seed,
-            };
-            (step.kernel)(cpu, &mut io);
-            for (&(slot, _), output) in step.outputs.iter().zip(self.taken.drain(..)) {
-                self.slots[slot] = output.buffer;
-            }
-            observe(&step.name, start.elapsed());
-        }
-        self.ready = true;
-        Ok(())
-    }
-
-    /// Says that the parameters are others than in the last run.
-    pub fn parameters_changed(&mut self) {
-        self.ready = false;
-    }
-
-    fn check(&self, parameters: &[Tensor], inputs: &[&Tensor]) -> Result<()> {
-        if parameters.len() != self.parameters {
-            return Err(Error::argument("Plan", "parameters", self.parameters, parameters.len()));
-        }
-        let received: Vec<&[usize]> = inputs.iter().map(|tensor| tensor.shape()).collect();
-        if received != self.input_shapes {
-            return Err(Error::argument(
-                "Plan",
-                "inputs",
-                format!("{:?}", self.input_shapes),
-                format!("{received:?}"),
-            ));
-        }
-        Ok(())
-    }
-
-    /// Output `index` of the last run; zeros before the first.
-    ///
-    /// # Panics
-    /// Where the graph has fewer outputs, or its output is an input or parameter.
-    pub fn output(&self, index: usize) -> &[f32] {
-        match self.outputs[index].0 {
-            Location::Slot(slot, len) => &self.slots[slot][..len],
-            _ => panic!("output {index} is computed by no node"),
-        }
-    }
-
-    /// The shape of output `index`.
-    ///
-    /// # Panics
-    /// Where the graph has fewer outputs.
-    pub fn output_shape(&self, index: usize) -> &[usize] {
-        &self.outputs[index].1
-    }
-
-    /// Bytes of all buffers, parameters and inputs not counted.
-    pub fn memory(&self) -> usize {
-        let elements: usize =
-            self.slots.iter().map(|slot| slot.capacity()).sum::<usize>() + self.scratch.capacity();
-        elements * size_of::<f32>()
-    }
-}
-
-fn needed_nodes(graph: &Graph) -> Vec<usize> {
+/// The nodes that the outputs need, in order.
+pub(super) fn needed_nodes(graph: &Graph) -> Vec<usize> {
     let mut needed = vec![false; graph.value_count()];
     graph.outputs.iter().for_each(|value| needed[value.0] = true);
     let mut order = Vec::new();
@@ -215,7 +27,7 @@ fn needed_nodes(graph: &Graph) -> Vec<usize> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Layout {
+pub(super) enum Layout {
     Plain,
     Blocked,
 }
@@ -247,9 +59,9 @@ struct PlannedStep {
     constant: bool,
 }
 
-struct Planner<'a> {
+pub(super) struct Planner<'a> {
     graph: &'a Graph,
-    shapes: Vec<Vec<usize>>,
+    pub(super) shapes: Vec<Vec<usize>>,
     weights: Weights,
     threads: usize,
     physicals: Vec<Physical>,
@@ -258,11 +70,11 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(graph: &'a Graph, shapes: Vec<Vec<usize>>, weights: Weights, threads: usize) -> Self {
+    pub(super) fn new(graph: &'a Graph, shapes: Vec<Vec<usize>>, weights: Weights, threads: usize) -> Self {
         Self { graph, shapes, weights, threads, physicals: vec![], by_value: HashMap::new(), steps: vec![] }
     }
 
-    fn node(&mut self, index: usize) -> Result<()> {
+    pub(super) fn node(&mut self, index: usize) -> Result<()> {
         let node = &self.graph.nodes()[index];
         let shapes = std::mem::take(&mut self.shapes);
         let shape =
@@ -325,7 +137,7 @@ impl<'a> Planner<'a> {
     }
 
     /// The value in this layout, reordered if it only exists in the other.
-    fn physical(&mut self, value: Value, layout: Layout) -> usize {
+    pub(super) fn physical(&mut self, value: Value, layout: Layout) -> usize {
         if let Some(&physical) = self.by_value.get(&(value, layout)) {
             return physical;
         }
@@ -388,7 +200,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Gives every value its memory.
-    fn finish(
+    pub(super) fn finish(
         mut self,
         outputs: Vec<(usize, Vec<usize>)>,
         input_shapes: Vec<Vec<usize>>,
@@ -478,41 +290,5 @@ impl<'a> Planner<'a> {
             input_shapes,
             parameters,
         }
-    }
-}
-
-/// Slots while memory is assigned.
-#[derive(Default)]
-struct Slots {
-    lens: Vec<usize>,
-    free: Vec<usize>,
-}
-
-impl Slots {
-    /// The smallest free slot that holds `len`; else the largest free one, enlarged; else a new one. `alone` asks for a new one.
-    fn take(&mut self, len: usize, alone: bool) -> usize {
-        let lens = &self.lens;
-        let fits = self
-            .free
-            .iter()
-            .copied()
-            .filter(|&slot| lens[slot] >= len)
-            .min_by_key(|&slot| (lens[slot], slot));
-        let chosen = fits.or_else(|| self.free.iter().copied().max_by_key(|&slot| (lens[slot], slot)));
-        match chosen {
-            Some(slot) if !alone => {
-                self.free.retain(|&free| free != slot);
-                self.lens[slot] = self.lens[slot].max(len);
-                slot
-            }
-            _ => {
-                self.lens.push(len);
-                self.lens.len() - 1
-            }
-        }
-    }
-
-    fn free(&mut self, slot: usize) {
-        self.free.push(slot);
     }
 }
