@@ -105,6 +105,23 @@ fn memory_is_shared_by_values_that_do_not_live_together() {
 }
 
 #[test]
+fn an_output_may_be_an_input_or_a_parameter_or_stand_twice() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", vec![None, Some(2)]);
+    let p = graph.parameter("p", Tensor::new([1], &[7.0]).unwrap());
+    let sum = graph.push("sum", Arc::new(svertka::ops::Add), &[x, x], 1)[0];
+    graph.outputs = vec![x, p, sum, sum];
+    let cpu = Cpu::new(1);
+    let mut plan = Plan::new(&graph, &[vec![1, 2]], Weights::Constant, &cpu).unwrap();
+    for values in [[1.0, 2.0], [3.0, 4.0]] {
+        plan.run(&cpu, graph.parameters(), &[&Tensor::new([1, 2], &values).unwrap()], 0).unwrap();
+        let doubled = values.map(|v| 2.0 * v);
+        let outputs: Vec<&[f32]> = (0..4).map(|i| plan.output(i)).collect();
+        assert_eq!(outputs, [&values[..], &[7.0], &doubled, &doubled]);
+    }
+}
+
+#[test]
 fn wrong_inputs_are_errors() {
     let graph = Network::from_text("conv4 gap linear2", &[3, 8, 8], 0).unwrap().finish();
     let cpu = Cpu::new(1);

@@ -1,34 +1,10 @@
-//! Training: same bits for any number of threads, nothing allocated in a step, resumed runs end like uninterrupted ones.
+//! Training: same bits for any number of threads, resumed runs end like uninterrupted ones.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use svertka::data::{Affine, Augment, Dataset, Loader, LoaderOptions, OpenOptions};
 use svertka::train::{Event, OptimizerKind, Outcome, Step, TrainConfig, train};
 use svertka::{Cpu, Graph, Network};
-
-/// Counts allocations.
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: passes everything on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 /// Convolutions of several kinds, norm, dropout, pooling, two linear layers.
 fn network() -> Graph {
@@ -69,22 +45,6 @@ fn same_bits_for_one_to_four_threads() {
             assert!(bits_after(4, threads, optimizer) == one, "{threads} threads, {optimizer:?}");
         }
     }
-}
-
-#[test]
-fn a_step_after_the_first_allocates_nothing() {
-    // The tests of this file share one counter: count on a thread pool of one, and take the least of several steps.
-    let cpu = Cpu::new(1);
-    let mut step = Step::new(&network(), &TrainConfig::default(), 16, &cpu).unwrap();
-    let pictures = svertka::Tensor::zeros([16, 1, 28, 28]);
-    let mut targets = svertka::Tensor::zeros([16, 10]);
-    targets.data_mut().chunks_exact_mut(10).for_each(|row| row[3] = 1.0);
-    let allocations = (0..200).map(|seed| {
-        let before = ALLOCATIONS.load(Ordering::Relaxed);
-        step.run(&cpu, &pictures, &targets, 0.01, seed).unwrap();
-        ALLOCATIONS.load(Ordering::Relaxed) - before
-    });
-    assert_eq!(allocations.skip(1).min(), Some(0));
 }
 
 fn run(folder: &Path, config: &TrainConfig, stop_after: usize) -> Option<Outcome> {

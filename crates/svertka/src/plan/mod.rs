@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::ops::{Inputs, Io, Kernel, Output};
 use crate::tensor::Tensor;
-use planner::{Layout, Planner, needed_nodes};
+use planner::{Planner, needed_nodes};
 
 /// Whether parameters change between runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,8 @@ pub struct Plan {
     scratch: Buffer,
     /// Outputs of the running step, taken out of their slots.
     taken: Vec<Output>,
-    outputs: Vec<(Location, Vec<usize>)>,
+    /// Slot, used length and shape of each.
+    outputs: Vec<(usize, usize, Vec<usize>)>,
     input_shapes: Vec<Vec<usize>>,
     parameters: usize,
 }
@@ -102,7 +103,7 @@ impl Plan {
         }
         let mut outputs = Vec::new();
         for value in &graph.outputs {
-            outputs.push((planner.physical(*value, Layout::Plain), planner.shapes[value.0].clone()));
+            outputs.push((planner.output(*value), planner.shapes[value.0].clone()));
         }
         Ok(planner.finish(outputs, inputs.to_vec(), graph.parameters().len()))
     }
@@ -163,8 +164,9 @@ impl Plan {
         if parameters.len() != self.parameters {
             return Err(Error::argument("Plan", "parameters", self.parameters, parameters.len()));
         }
-        let received: Vec<&[usize]> = inputs.iter().map(|tensor| tensor.shape()).collect();
-        if received != self.input_shapes {
+        let planned = self.input_shapes.iter().map(Vec::as_slice);
+        if !planned.eq(inputs.iter().map(|tensor| tensor.shape())) {
+            let received: Vec<&[usize]> = inputs.iter().map(|tensor| tensor.shape()).collect();
             return Err(Error::argument(
                 "Plan",
                 "inputs",
@@ -178,12 +180,10 @@ impl Plan {
     /// Output `index` of the last run; zeros before the first.
     ///
     /// # Panics
-    /// Where the graph has fewer outputs, or its output is an input or parameter.
+    /// Where the graph has fewer outputs.
     pub fn output(&self, index: usize) -> &[f32] {
-        match self.outputs[index].0 {
-            Location::Slot(slot, len) => &self.slots[slot][..len],
-            _ => panic!("output {index} is computed by no node"),
-        }
+        let (slot, len, _) = &self.outputs[index];
+        &self.slots[*slot][..*len]
     }
 
     /// The shape of output `index`.
@@ -191,7 +191,7 @@ impl Plan {
     /// # Panics
     /// Where the graph has fewer outputs.
     pub fn output_shape(&self, index: usize) -> &[usize] {
-        &self.outputs[index].1
+        &self.outputs[index].2
     }
 
     /// Bytes of all buffers, parameters and inputs not counted.

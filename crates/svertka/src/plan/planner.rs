@@ -27,7 +27,7 @@ pub(super) fn needed_nodes(graph: &Graph) -> Vec<usize> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Layout {
+enum Layout {
     Plain,
     Blocked,
 }
@@ -127,6 +127,17 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
+    /// A value as an output of the plan: plain, and in a slot, which an input or parameter is copied to.
+    pub(super) fn output(&mut self, value: Value) -> usize {
+        let physical = self.physical(value, Layout::Plain);
+        if matches!(self.physicals[physical].place, Place::Step) {
+            return physical;
+        }
+        let copy = Lowered::new(|_, io| io.outputs[0].copy_from_slice(io.inputs.get(0)));
+        let len = self.physicals[physical].len;
+        self.step(format!("{}.copy", self.graph.name(value)), copy, &[physical], &[len])[0]
+    }
+
     /// Elements of a value in a layout.
     fn len(&self, value: Value, layout: Layout) -> usize {
         let shape = &self.shapes[value.0];
@@ -137,7 +148,7 @@ impl<'a> Planner<'a> {
     }
 
     /// The value in this layout, reordered if it only exists in the other.
-    pub(super) fn physical(&mut self, value: Value, layout: Layout) -> usize {
+    fn physical(&mut self, value: Value, layout: Layout) -> usize {
         if let Some(&physical) = self.by_value.get(&(value, layout)) {
             return physical;
         }
@@ -271,12 +282,10 @@ impl<'a> Planner<'a> {
             }
             steps.push(ready);
         }
-        let locate = |physical: usize| match self.physicals[physical].place {
-            Place::Parameter(index) => Location::Parameter(index),
-            Place::Input(index) => Location::Input(index),
-            Place::Step => Location::Slot(slot_of[physical], self.physicals[physical].len),
-        };
-        let outputs = outputs.into_iter().map(|(physical, shape)| (locate(physical), shape)).collect();
+        let outputs = outputs.into_iter();
+        let outputs = outputs
+            .map(|(physical, shape)| (slot_of[physical], self.physicals[physical].len, shape))
+            .collect();
         let scratch = steps.iter().chain(&constant).map(|step| step.scratch).max().unwrap_or(0);
         let most = steps.iter().chain(&constant).map(|step| step.outputs.len()).max().unwrap_or(0);
         Plan {
