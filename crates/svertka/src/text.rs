@@ -54,15 +54,20 @@ impl Network {
     }
 }
 
+#[rustfmt::skip] // A group of kin each line.
+const KINDS: &[&str] = &[
+    "conv", "dwconv",
+    "pool", "maxpool", "avgpool", "gap", "gmp",
+    "linear", "flatten", "softmax", "dropout", "bn",
+    "relu", "relu6", "leakyrelu", "silu", "hardswish", "sigmoid", "tanh", "gelu",
+];
+
 fn layer(network: &mut Network, x: crate::Value, word: &str) -> Result<crate::Value> {
     let (word, mode) = word.split_once('-').map_or((word, None), |(word, mode)| (word, Some(mode)));
-    // `relu6` is a name with a digit, the only one.
-    let end = if word == "relu6" {
-        word.len()
-    } else {
-        word.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(word.len())
-    };
-    let (kind, rest) = word.split_at(end);
+    // The longest name first: `relu6` before `relu`.
+    let kind = KINDS.iter().copied().filter(|kind| word.starts_with(kind)).max_by_key(|kind| kind.len());
+    let kind = kind.ok_or_else(|| Error::argument("layer", "name", KINDS.join(", "), format!("{word:?}")))?;
+    let rest = &word[kind.len()..];
     let mut options = Options { kind, rest, mode };
     let value = match kind {
         "conv" | "dwconv" => {
@@ -132,11 +137,7 @@ fn layer(network: &mut Network, x: crate::Value, word: &str) -> Result<crate::Va
         "sigmoid" => network.activation(x, Activation::Sigmoid)?,
         "tanh" => network.activation(x, Activation::Tanh)?,
         "gelu" => network.activation(x, Activation::Gelu)?,
-        _ => {
-            let known = "conv, dwconv, pool, maxpool, avgpool, gap, gmp, linear, dropout, bn, flatten, softmax, relu, relu6, \
-                         leakyrelu, silu, hardswish, sigmoid, tanh or gelu";
-            return Err(Error::argument("layer", "name", known, format!("{kind:?}")));
-        }
+        _ => unreachable!("every kind of the list has an arm"),
     };
     if !options.rest.is_empty() || options.mode.is_some() {
         return Err(options.error("nothing more"));
@@ -239,7 +240,7 @@ mod tests {
     fn errors_name_the_word() {
         for (text, message) in [
             ("", "network: text: expected layers such as \"conv32 relu pool2 linear10\", received none"),
-            ("conv8 konv", "network: \"konv\": layer: name: expected conv, dwconv"),
+            ("conv8 konv", "network: \"konv\": layer: name: expected conv, dwconv, pool"),
             (
                 "conv",
                 "network: \"conv\": conv: options: expected output channels, as in conv32, received \"\"",

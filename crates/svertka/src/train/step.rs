@@ -22,7 +22,7 @@ use crate::tensor::Tensor;
 /// let graph = Network::from_text("conv4 bn relu pool2 linear3", &[1, 6, 6], 0)?.finish();
 /// let (cpu, config) = (Cpu::new(1), TrainConfig::default());
 /// let mut step = Step::new(&graph, &config, 2, &cpu)?;
-/// let x = Tensor::new([2, 1, 6, 6], &[0.5; 72])?;
+/// let x = Tensor::new([2, 1, 6, 6], &std::array::from_fn::<f32, 72, _>(|i| (i * i % 7) as f32))?;
 /// let targets = Tensor::new([2, 3], &[1.0, 0.0, 0.0, 0.0, 1.0, 0.0])?;
 /// let first = step.run(&cpu, &x, &targets, 0.1, 0)?.loss;
 /// let second = step.run(&cpu, &x, &targets, 0.1, 1)?.loss;
