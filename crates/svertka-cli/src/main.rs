@@ -1,5 +1,7 @@
 //! The command `svertka`: arguments, progress and tables around the library. It computes nothing itself.
 
+#![forbid(unsafe_code)]
+
 mod commands;
 mod errors;
 mod open;

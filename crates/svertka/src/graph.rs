@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use svertka_kernels::geometry::checked_product;
+
 use crate::error::{Error, Result};
 use crate::ops::{Operator, Role};
 use crate::tensor::Tensor;
@@ -233,6 +235,7 @@ impl Graph {
                     format!("{shape:?}"),
                 ));
             }
+            checked_product("input", shape).map_err(Error::geometry(self.name(input.value)))?;
             shapes[input.value.0].clone_from(shape);
         }
         for (value, tensor) in self.parameter_values.iter().zip(&self.parameters) {
@@ -242,6 +245,7 @@ impl Graph {
             let read: Vec<&[usize]> = node.inputs.iter().map(|value| shapes[value.0].as_slice()).collect();
             let made = node.op.infer(&read).map_err(|error| error.within(&node.name))?;
             for (value, shape) in node.outputs.iter().zip(made) {
+                checked_product("output", &shape).map_err(Error::geometry(&node.name))?;
                 shapes[value.0] = shape;
             }
         }

@@ -35,6 +35,8 @@
 //! and writes ONNX, [`Plan`] runs it, [`gradient`] extends it by its gradients, [`cost()`] counts it, [`train`](mod@train) fits it to [`data`].
 //! Below the graph, [`conv()`] and [`apply`] are operators as plain functions, and [`kernels`] is the arithmetic itself.
 
+#![forbid(unsafe_code)]
+
 mod cost;
 pub mod data;
 mod error;

@@ -87,3 +87,39 @@ fn bad_files_are_errors() {
     let error = Model::from_bytes(b"# Read me\n\nThis is text.").unwrap_err().to_string();
     assert!(error.contains("expected an ONNX protobuf with ir_version and graph"), "{error}");
 }
+
+/// A file of this library with some bytes changed is read, or refused, never a panic.
+#[test]
+fn mutated_files_never_panic() {
+    let text = "conv6k5-symmetric bn relu6 pool2 dwconv hardswish conv8s2-circular gelu dropout0.4 gap linear5 silu linear3 softmax";
+    let bytes = Model::new(Network::from_text(text, &[3, 17, 14], 0).unwrap().finish()).to_bytes().unwrap();
+    let cpu = Cpu::new(1);
+    let (mut state, mut read) = (0x2545_f491_4f6c_dd1d_u64, 0);
+    let mut random = |below: usize| {
+        // xorshift64
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    for _ in 0..4000 {
+        let mut mutated = bytes.clone();
+        for _ in 0..=random(3) {
+            // The nodes stand at the beginning, and are a small part of the file.
+            let region = if random(4) == 0 { bytes.len() } else { 3000 };
+            let at = random(region);
+            mutated[at] = random(256) as u8;
+        }
+        let Ok(model) = Model::from_bytes(&mutated) else { continue };
+        read += 1;
+        // Small inputs only: a mutated size may be anything.
+        let shapes = model.graph.input_shapes(1);
+        if shapes.iter().all(|shape| shape.iter().fold(1usize, |a, &b| a.saturating_mul(b)) < 10_000)
+            && let Ok(mut plan) = Plan::new(&model.graph, &shapes, Weights::Constant, &cpu)
+        {
+            let inputs: Vec<Tensor> = shapes.iter().map(|shape| noise(shape)).collect();
+            plan.run(&cpu, model.graph.parameters(), &inputs.iter().collect::<Vec<_>>(), 0).unwrap();
+        }
+    }
+    assert!(read > 100, "{read} were read");
+}

@@ -44,7 +44,8 @@ impl Avx2 {
     }
 }
 
-/// Implements arithmetic on two or three vectors by one intrinsic each.
+/// Implements arithmetic on one to three vectors by one intrinsic each.
+#[cfg(target_arch = "x86_64")]
 macro_rules! by_intrinsic {
     ($($name:ident($($arg:ident),+) = $intrinsic:ident;)*) => {$(
         #[inline(always)]

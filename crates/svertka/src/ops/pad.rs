@@ -150,7 +150,7 @@ pub(super) fn import(import: &mut Import<'_>) -> Result<()> {
         None => import.constant_ints(1)?,
     };
     if pads.len() != 2 * rank
-        || rank < 3
+        || !(3..=5).contains(&rank)
         || [0, 1].iter().any(|&axis| pads[axis] != 0 || pads[rank + axis] != 0)
     {
         return Err(Error::unsupported("Pad", format!("pads {pads:?} of an input with {rank} axes")));

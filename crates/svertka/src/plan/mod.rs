@@ -105,7 +105,7 @@ impl Plan {
         for value in &graph.outputs {
             outputs.push((planner.output(*value), planner.shapes[value.0].clone()));
         }
-        Ok(planner.finish(outputs, inputs.to_vec(), graph.parameters().len()))
+        planner.finish(outputs, inputs.to_vec(), graph.parameters().len())
     }
 
     /// Runs the graph. `seed` is for operators that draw random numbers.

@@ -7,9 +7,12 @@ use svertka_kernels::layout::{blocked_len, to_blocked, to_plain};
 
 use super::slots::Slots;
 use super::{Location, Plan, Step, Weights};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::{Graph, Source, Value};
 use crate::ops::{Kernel, Layouts, Lowered, Shapes, elements};
+
+/// Numbers that a plan may hold: 64 GiB. A file that asks for more is an error, not an allocation that fails.
+const MAX_ELEMENTS: usize = 1 << 34;
 
 /// The nodes that the outputs need, in order.
 pub(super) fn needed_nodes(graph: &Graph) -> Vec<usize> {
@@ -216,7 +219,7 @@ impl<'a> Planner<'a> {
         outputs: Vec<(usize, Vec<usize>)>,
         input_shapes: Vec<Vec<usize>>,
         parameters: usize,
-    ) -> Plan {
+    ) -> Result<Plan> {
         for (physical, _) in &outputs {
             self.physicals[*physical].last = usize::MAX;
         }
@@ -287,8 +290,13 @@ impl<'a> Planner<'a> {
             .map(|(physical, shape)| (slot_of[physical], self.physicals[physical].len, shape))
             .collect();
         let scratch = steps.iter().chain(&constant).map(|step| step.scratch).max().unwrap_or(0);
+        let elements: usize = slots.lens.iter().sum::<usize>().saturating_add(scratch);
+        if elements > MAX_ELEMENTS {
+            let expected = format!("at most {MAX_ELEMENTS} numbers in memory at a time");
+            return Err(Error::argument("Plan", "inputs", expected, elements));
+        }
         let most = steps.iter().chain(&constant).map(|step| step.outputs.len()).max().unwrap_or(0);
-        Plan {
+        Ok(Plan {
             constant,
             steps,
             ready: false,
@@ -298,6 +306,6 @@ impl<'a> Planner<'a> {
             outputs,
             input_shapes,
             parameters,
-        }
+        })
     }
 }
