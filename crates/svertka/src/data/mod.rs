@@ -37,3 +37,4 @@ pub use folder::read_picture;
 pub use loader::{Batch, Loader, LoaderOptions};
 pub use preprocessing::{Preprocessing, Resize};
 pub use split::Split;
+pub(crate) use split::{FNV_OFFSET, fnv};

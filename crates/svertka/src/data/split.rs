@@ -216,9 +216,9 @@ impl Store {
 }
 
 /// Where a hash starts.
-pub(super) const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+pub(crate) const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 
 /// Continues a [Fowler-Noll-Vo](http://www.isthe.com/chongo/tech/comp/fnv/) 1a hash.
-pub(super) fn fnv(hash: u64, bytes: &[u8]) -> u64 {
+pub(crate) fn fnv(hash: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(hash, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }

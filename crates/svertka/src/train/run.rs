@@ -11,7 +11,7 @@ use super::checkpoint::{self, Identity, Progress};
 use super::classifier::{Classifier, Evaluation, argmax};
 use super::config::TrainConfig;
 use super::step::{Step, logits};
-use crate::data::{Dataset, Loader, LoaderOptions, Preprocessing, Split};
+use crate::data::{Dataset, FNV_OFFSET, Loader, LoaderOptions, Preprocessing, Split, fnv};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::onnx::{Model, write_file};
@@ -123,7 +123,7 @@ pub fn train(
         return Err(Error::argument("train", "network", expected, classifier.classes()));
     }
     std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
-    let network = fnv(&Model::new(graph.clone()).to_bytes()?);
+    let network = fnv(FNV_OFFSET, &Model::new(graph.clone()).to_bytes()?);
     let identity = Identity { config: config.clone(), network, data: dataset.fingerprint() };
     let best = graph.parameters().to_vec();
     let mut run = Run {
@@ -303,11 +303,4 @@ impl Run<'_> {
             .map_err(|error| Error::argument("train", "metrics", "numbers that JSON can hold", error))?;
         write_file(&self.folder.join("metrics.jsonl"), (lines.join("\n") + "\n").as_bytes())
     }
-}
-
-/// FNV-1a.
-fn fnv(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
