@@ -20,9 +20,6 @@ use crate::values;
 /// Longest side for which the small network is chosen; above it would see too little of the picture.
 const SMALL_SIDE: usize = 64;
 
-/// Pictures in a step of evaluation.
-const EVALUATION_BATCH: usize = 64;
-
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// `digits` (built in), a folder with one folder of pictures for each class, or with train/, val/ and test/ of
@@ -116,7 +113,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let (resumed, was_finished) = (display.resumed(), display.was_finished());
 
     let (part, split) = measured(&dataset);
-    let mut classifier = Classifier::new(&outcome.model.graph, EVALUATION_BATCH, &cpu)?;
+    let batch = Classifier::batch_for(split.len(), input.height, input.width);
+    let mut classifier = Classifier::new(&outcome.model.graph, batch, &cpu)?;
     let evaluation = classifier.evaluate(&cpu, outcome.model.graph.parameters(), split, &input)?;
     let summary = summary(&dataset, &network, &config, &outcome, part, &evaluation);
     outcome.model.metadata.insert("training".into(), summary.to_string());

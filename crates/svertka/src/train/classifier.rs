@@ -45,6 +45,16 @@ pub struct Evaluation {
 }
 
 impl Classifier {
+    /// A batch for `pictures` of this size: enough to keep the cores busy, 2^20 pixels and 64 pictures at most, so that memory stays small.
+    ///
+    /// ```
+    /// use svertka::train::Classifier;
+    /// assert_eq!([(1000, 28), (1000, 224), (3, 28)].map(|(n, side)| Classifier::batch_for(n, side, side)), [64, 20, 3]);
+    /// ```
+    pub fn batch_for(pictures: usize, height: usize, width: usize) -> usize {
+        ((1 << 20) / (height * width).max(1)).clamp(1, 64).min(pictures.max(1))
+    }
+
     /// Plans for batches of `batch` pictures; smaller ones are filled up. Works for networks that end in logits or in a softmax.
     ///
     /// # Errors

@@ -21,9 +21,6 @@ use crate::tensor::Tensor;
 /// How often a checkpoint is written within an epoch.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(20);
 
-/// Pictures in a step of validation.
-const EVALUATION_BATCH: usize = 64;
-
 /// One epoch's figures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
@@ -117,7 +114,9 @@ pub fn train(
     config.augment.validate(preprocessing.height, preprocessing.width)?;
     let batch = config.batch_size.min(dataset.train.len());
     let step = Step::new(graph, config, batch, cpu)?;
-    let classifier = Classifier::new(graph, EVALUATION_BATCH, cpu)?;
+    let Preprocessing { height, width, .. } = preprocessing;
+    let validated = Classifier::batch_for(validation(dataset).len(), height, width);
+    let classifier = Classifier::new(graph, validated, cpu)?;
     if classifier.classes() != dataset.classes.len() {
         let expected = format!("{} outputs, one for each class", dataset.classes.len());
         return Err(Error::argument("train", "network", expected, classifier.classes()));
@@ -152,6 +151,11 @@ pub fn train(
     model.preprocessing = Some(run.preprocessing);
     let Progress { history, seconds, .. } = run.progress;
     Ok(Outcome { model, history, stop, seconds })
+}
+
+/// What the best epoch is chosen by.
+fn validation(dataset: &Dataset) -> &Split {
+    dataset.val.as_ref().or(dataset.test.as_ref()).unwrap_or(&dataset.train)
 }
 
 struct Run<'a> {
@@ -286,9 +290,8 @@ impl Run<'_> {
     }
 
     fn validate(&mut self) -> Result<Evaluation> {
-        let split: &Split =
-            self.dataset.val.as_ref().or(self.dataset.test.as_ref()).unwrap_or(&self.dataset.train);
         self.classifier.parameters_changed();
+        let split = validation(self.dataset);
         self.classifier.evaluate(self.cpu, self.step.parameters(), split, &self.preprocessing)
     }
 
