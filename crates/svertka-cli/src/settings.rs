@@ -20,7 +20,7 @@ pub(crate) struct Settings {
     /// The rule that changes weights
     #[arg(long, value_name = "RULE", value_enum, default_value_t = Optimizer::of(TrainConfig::default().optimizer))]
     optimizer: Optimizer,
-    #[arg(long, value_name = "RATE", help = format!("Highest learning rate [default: {}; with adamw {ADAMW_LR}]", TrainConfig::default().lr))]
+    #[arg(long, value_name = "RATE", help = format!("Highest learning rate [default: {}; with adamw {}]", TrainConfig::default().lr, OptimizerKind::ADAMW.default_lr()))]
     lr: Option<f64>,
     #[arg(long, value_name = "SHARE", help = format!("Share of sgd's velocity that stays [default: {}]", default_momentum()))]
     momentum: Option<f32>,
@@ -65,11 +65,6 @@ enum Curve {
     Constant,
 }
 
-/// AdamW's steps have the length of the rate itself: that of SGD would be far too long.
-const ADAMW_LR: f64 = 1e-3;
-
-const STEP: Schedule = Schedule::Step { every: 1.0 / 3.0, factor: 0.1 };
-
 impl Optimizer {
     fn of(kind: OptimizerKind) -> Self {
         match kind {
@@ -108,19 +103,15 @@ impl Settings {
                 return Err(usage("the argument '--momentum' cannot be used with '--optimizer adamw'"));
             }
         };
-        let lr = match self.optimizer {
-            Optimizer::Sgd => base.lr,
-            Optimizer::Adamw => ADAMW_LR,
-        };
         let config = TrainConfig {
             epochs,
             batch_size: self.batch.unwrap_or(base.batch_size),
             optimizer,
-            lr: self.lr.unwrap_or(lr),
+            lr: self.lr.unwrap_or(optimizer.default_lr()),
             weight_decay: self.weight_decay,
             schedule: match self.schedule {
                 Curve::Cosine => Schedule::Cosine,
-                Curve::Step => STEP,
+                Curve::Step => Schedule::THIRDS,
                 Curve::Constant => Schedule::Constant,
             },
             warmup_epochs: self.warmup.unwrap_or_else(|| base.warmup_epochs.min(epochs as f64)),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::graph::{Graph, Node, Source, Value};
+use crate::graph::{Graph, Node, Value};
 use crate::ops::{Add, Operator};
 
 /// Adds to `graph` the nodes that compute the gradients of `wrt`, given the gradient of some values (`(value, its gradient)` pairs;
@@ -105,10 +105,5 @@ impl GradientContext<'_> {
         };
         self.gradients.insert(value, sum);
         Ok(())
-    }
-
-    /// Whether input `i` is a parameter.
-    pub fn is_parameter(&self, i: usize) -> bool {
-        matches!(self.graph.source(self.node.inputs[i]), Source::Parameter(_))
     }
 }

@@ -16,7 +16,7 @@ use svertka_formats::onnx as proto;
 pub use export::{Attributes, Export};
 pub use import::Import;
 
-use crate::data::Preprocessing;
+use crate::data::{Preprocessing, Resize};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 
@@ -58,6 +58,24 @@ impl Model {
     pub fn with_labels(mut self, labels: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.labels = labels.into_iter().map(Into::into).collect();
         self
+    }
+
+    /// How pictures become this model's input: as its file says, else colours and size from the input's shape without normalization.
+    ///
+    /// # Errors
+    /// Where the input is no picture.
+    pub fn picture_preprocessing(&self) -> Result<Preprocessing> {
+        if let Some(preprocessing) = &self.preprocessing {
+            return Ok(preprocessing.clone());
+        }
+        match self.graph.inputs().first().map(|input| input.shape.as_slice()) {
+            Some(&[_, Some(channels), Some(height), Some(width)]) => {
+                Preprocessing::new(channels, height, width, Resize::Cover)
+            }
+            other => {
+                Err(Error::argument("model", "input", "N x channels x height x width", format!("{other:?}")))
+            }
+        }
     }
 
     /// Reads an ONNX file.

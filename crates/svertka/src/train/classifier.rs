@@ -9,7 +9,6 @@ use super::step::logits;
 use crate::data::{Loader, LoaderOptions, Preprocessing, Split};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::onnx::Model;
 use crate::ops::Softmax;
 use crate::plan::{Plan, Weights};
 use crate::tensor::Tensor;
@@ -144,24 +143,4 @@ impl Classifier {
 /// The index of the first largest value.
 pub(crate) fn argmax(row: &[f32]) -> usize {
     row.iter().enumerate().fold(0, |best, (i, value)| if *value > row[best] { i } else { best })
-}
-
-impl Model {
-    /// How pictures become this model's input: as its file says, else colours and size from the input's shape without normalization.
-    ///
-    /// # Errors
-    /// Where the input is no picture.
-    pub fn picture_preprocessing(&self) -> Result<Preprocessing> {
-        if let Some(preprocessing) = &self.preprocessing {
-            return Ok(preprocessing.clone());
-        }
-        match self.graph.inputs().first().map(|input| input.shape.as_slice()) {
-            Some(&[_, Some(channels), Some(height), Some(width)]) => {
-                Preprocessing::new(channels, height, width, crate::data::Resize::Cover)
-            }
-            other => {
-                Err(Error::argument("model", "input", "N x channels x height x width", format!("{other:?}")))
-            }
-        }
-    }
 }

@@ -32,6 +32,14 @@ impl OptimizerKind {
     pub const SGD: Self = Self::Sgd { momentum: 0.9, nesterov: true };
     /// The usual constants.
     pub const ADAMW: Self = Self::AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8 };
+
+    /// A learning rate to begin with. AdamW's steps have the length of the rate itself: that of SGD would be far too long.
+    pub fn default_lr(self) -> f64 {
+        match self {
+            Self::Sgd { .. } => 0.05,
+            Self::AdamW { .. } => 1e-3,
+        }
+    }
 }
 
 /// How the learning rate falls after the warm-up.
@@ -52,6 +60,9 @@ pub enum Schedule {
 }
 
 impl Schedule {
+    /// To a tenth after each third of the work.
+    pub const THIRDS: Self = Self::Step { every: 1.0 / 3.0, factor: 0.1 };
+
     /// The factor of the learning rate when `progress` (0 to 1) of the work is done and the warm-up takes `warmup` of it.
     ///
     /// ```
@@ -112,7 +123,7 @@ impl Default for TrainConfig {
             epochs: 20,
             batch_size: 64,
             optimizer: OptimizerKind::SGD,
-            lr: 0.05,
+            lr: OptimizerKind::SGD.default_lr(),
             weight_decay: 5e-4,
             schedule: Schedule::Cosine,
             warmup_epochs: 1.0,
