@@ -1,6 +1,7 @@
-"""Compares the binary's probabilities with ONNX Runtime's on the same pictures, for networks that hold every operator written.
+"""Compares with ONNX Runtime: each operator alone, as the example `write_operators` wrote it, and the binary's probabilities of whole networks
+on the same pictures.
 
-    python check.py path/to/svertka
+    python check.py path/to/svertka folder/of/operators
 """
 import json
 import pathlib
@@ -15,7 +16,10 @@ from PIL import Image
 
 BOUND = 1e-5
 
-# (name, network, colour): together they hold every operator and every padding mode.
+# Of an operator alone: relative to its largest value.
+OPERATOR_BOUND = 2e-6
+
+# (name, network, colour).
 NETWORKS = [
     ("small", "small", False),
     ("lenet5", "lenet5", False),
@@ -45,7 +49,25 @@ def tensor(path, how):
     return values.transpose(2, 0, 1)[None].astype(np.float32)
 
 
-def main(binary):
+def operators(folder):
+    files = sorted(pathlib.Path(folder).glob("*.onnx"))
+    failures = []
+    for file in files:
+        model = onnx.load(file)
+        onnx.checker.check_model(model, full_check=True)
+        with np.load(file.with_suffix(".npz")) as arrays:
+            (theirs,) = onnxruntime.InferenceSession(file).run(None, {"x": arrays["x"]})
+            ours = arrays["y"]
+        difference = np.abs(ours - theirs).max() / np.abs(theirs).max() if ours.shape == theirs.shape else np.inf
+        if not difference <= OPERATOR_BOUND:
+            failures.append(f"{file.stem}: {difference:.1e}\n{onnx.printer.to_text(model.graph)[:600]}")
+    print("\n".join(failures))
+    assert files and not failures, f"{len(failures)} of {len(files)} operators differ"
+    print(f"{len(files)} passed, 0 failed (operators within {OPERATOR_BOUND} of their largest value)")
+
+
+def main(binary, folder):
+    operators(folder)
     worst, compared = 0.0, 0
     with tempfile.TemporaryDirectory() as temporary:
         root = pathlib.Path(temporary)
@@ -79,4 +101,4 @@ def main(binary):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], sys.argv[2])
