@@ -1,73 +1,21 @@
 //! `svertka conv` as a user calls it: every worked example of the lecture, the terms it shows, the errors it gives.
 
+#[path = "../../svertka/tests/lecture/cases.rs"]
+mod cases;
+
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use serde::Deserialize;
+use cases::{Kind, Result};
 use serde_json::Value;
-
-type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
-
-const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../svertka/tests/lecture/cases.toml");
-
-/// What a case holds; other keys make its kind unknown.
-#[derive(Deserialize)]
-#[serde(untagged, deny_unknown_fields)]
-enum Kind {
-    Numbers {
-        input: Value,
-        kernel: Value,
-        stride: Option<usize>,
-        dilation: Option<usize>,
-        padding: Option<usize>,
-        padding_mode: Option<String>,
-        pads_begin: Option<Vec<usize>>,
-        pads_end: Option<Vec<usize>>,
-        expect: Value,
-    },
-    Shape {
-        input_shape: Vec<usize>,
-        out_channels: usize,
-        kernel_size: Vec<usize>,
-        stride: Vec<usize>,
-        padding: Vec<usize>,
-        dilation: Vec<usize>,
-        expect_shape: Vec<usize>,
-    },
-    Separable {
-        kernel: Value,
-        column: Value,
-        row: Value,
-    },
-    Cost {
-        size: usize,
-        kernel_size: usize,
-        in_channels: usize,
-        out_channels: usize,
-        expect_parameters: u64,
-        expect_macs: u64,
-    },
-}
 
 #[test]
 fn every_case_of_the_lecture() {
-    let file: toml::Table = toml::from_str(&std::fs::read_to_string(CASES).unwrap()).unwrap();
-    let cases = file["case"].as_array().unwrap();
-    assert_eq!(cases.len(), 15);
-    let failed: Vec<String> = cases
-        .iter()
-        .filter_map(|case| {
-            let mut case = case.as_table().unwrap().clone();
-            let name = case.remove("name").unwrap().as_str().unwrap().to_owned();
-            case.remove("erratum");
-            check(&name, case).err().map(|error| format!("{name}: {error}"))
-        })
-        .collect();
-    assert!(failed.is_empty(), "{} of {} cases:\n{}", failed.len(), cases.len(), failed.join("\n"));
+    cases::check_every(check);
 }
 
-fn check(name: &str, case: toml::Table) -> Result {
-    match case.try_into().map_err(|_| "a case of an unknown kind")? {
+fn check(name: &str, case: Kind<Value>) -> Result {
+    match case {
         Kind::Numbers {
             input,
             kernel,

@@ -52,6 +52,7 @@ mod spec;
 mod tensor;
 mod text;
 pub mod train;
+mod write_file;
 
 pub use cost::{LayerCost, cost};
 pub use error::{Error, Result};
@@ -66,6 +67,7 @@ pub use svertka_kernels as kernels;
 pub use svertka_kernels::Cpu;
 pub use svertka_kernels::activation::Activation;
 pub use tensor::Tensor;
+pub use write_file::write_file;
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]

@@ -29,14 +29,14 @@ impl From<Vec<usize>> for Sizes {
 }
 
 impl Sizes {
-    /// One size for each of `dims` axes, behind leading `fill`s.
-    pub(crate) fn expand(
-        &self,
-        subject: &str,
-        argument: &str,
-        dims: usize,
-        fill: usize,
-    ) -> Result<[usize; 3]> {
+    /// One size for each of `dims` axes, behind leading `fill`s: `[depth, height, width]` as kernels have them.
+    ///
+    /// # Errors
+    /// Where there is neither one size nor one for each axis; the message names `subject` and `argument`.
+    ///
+    /// # Panics
+    /// Where `dims` is above 3.
+    pub fn expand(&self, subject: &str, argument: &str, dims: usize, fill: usize) -> Result<[usize; 3]> {
         let mut sizes = [fill; 3];
         match self.0[..] {
             [size] => sizes[3 - dims..].fill(size),
@@ -106,15 +106,16 @@ impl PaddingMode {
         })
     }
 
-    fn pad_mode(self) -> Option<PadMode> {
-        Some(match self {
-            Self::Zeros => return None,
+    /// The mode of the [`Pad`](ops::Pad) operator that does the same.
+    pub fn pad_mode(self) -> PadMode {
+        match self {
+            Self::Zeros => PadMode::Constant(0.0),
             Self::Constant(value) => PadMode::Constant(value),
             Self::Replicate => PadMode::Replicate,
             Self::Reflect => PadMode::Reflect,
             Self::Symmetric => PadMode::Symmetric,
             Self::Circular => PadMode::Circular,
-        })
+        }
     }
 }
 
@@ -207,15 +208,14 @@ impl ConvSpec {
         input: &[usize],
         kernel_size: &Sizes,
     ) -> Result<(Option<ops::Pad>, ops::Conv)> {
-        let dims = spatial_dims("Conv", input)?;
         let mut window =
             window("Conv", input, kernel_size, &self.stride, &self.padding, Some(&self.dilation))?;
-        let pad = self
-            .padding_mode
-            .pad_mode()
-            .filter(|_| window.padding != [(0, 0); 3])
-            .map(|mode| ops::Pad { mode, pads: std::mem::take(&mut window.padding) });
-        debug_assert!(dims <= 3);
+        // The convolution itself pads with zeros.
+        let apart = self.padding_mode != PaddingMode::Zeros && window.padding != [(0, 0); 3];
+        let pad = apart.then(|| ops::Pad {
+            mode: self.padding_mode.pad_mode(),
+            pads: std::mem::take(&mut window.padding),
+        });
         Ok((pad, ops::Conv { window, groups: self.groups }))
     }
 }

@@ -1,69 +1,19 @@
 //! Every worked example of the lecture (`lecture/cases.toml`), by name.
 
-use serde::Deserialize;
+#[path = "lecture/cases.rs"]
+mod cases;
+
+use cases::{Kind, Result};
 use svertka::{ConvSpec, Network, Padding, PaddingMode, Sizes, Tensor, conv, cost};
 use toml::Value;
 
-type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
-
-/// What a case holds; other keys make its kind unknown.
-#[derive(Deserialize)]
-#[serde(untagged, deny_unknown_fields)]
-enum Kind {
-    Numbers {
-        input: Value,
-        kernel: Value,
-        stride: Option<usize>,
-        dilation: Option<usize>,
-        padding: Option<usize>,
-        padding_mode: Option<String>,
-        pads_begin: Option<Vec<usize>>,
-        pads_end: Option<Vec<usize>>,
-        expect: Value,
-    },
-    Shape {
-        input_shape: Vec<usize>,
-        out_channels: usize,
-        kernel_size: Vec<usize>,
-        stride: Vec<usize>,
-        padding: Vec<usize>,
-        dilation: Vec<usize>,
-        expect_shape: Vec<usize>,
-    },
-    Separable {
-        kernel: Value,
-        column: Value,
-        row: Value,
-    },
-    Cost {
-        size: usize,
-        kernel_size: usize,
-        in_channels: usize,
-        out_channels: usize,
-        expect_parameters: usize,
-        expect_macs: u64,
-    },
-}
-
 #[test]
 fn every_case() {
-    let file: toml::Table = toml::from_str(include_str!("lecture/cases.toml")).unwrap();
-    let cases = file["case"].as_array().unwrap();
-    assert_eq!(cases.len(), 15);
-    let failed: Vec<String> = cases
-        .iter()
-        .filter_map(|case| {
-            let mut case = case.as_table().unwrap().clone();
-            let name = case.remove("name").unwrap().as_str().unwrap().to_owned();
-            case.remove("erratum");
-            check(&name, case).err().map(|error| format!("{name}: {error}"))
-        })
-        .collect();
-    assert!(failed.is_empty(), "{} of {} cases:\n{}", failed.len(), cases.len(), failed.join("\n"));
+    cases::check_every(check);
 }
 
-fn check(name: &str, case: toml::Table) -> Result {
-    match case.try_into().map_err(|_| "a case of an unknown kind")? {
+fn check(name: &str, case: Kind<Value>) -> Result {
+    match case {
         Kind::Numbers {
             input,
             kernel,
@@ -119,7 +69,8 @@ fn check(name: &str, case: toml::Table) -> Result {
             };
             let graph = network.finish();
             let layers = cost(&graph, &graph.input_shapes(1))?;
-            let totals = (layers.iter().map(|l| l.parameters).sum(), layers.iter().map(|l| l.macs).sum());
+            let totals =
+                (layers.iter().map(|l| l.parameters as u64).sum(), layers.iter().map(|l| l.macs).sum());
             equal(totals, (expect_parameters, expect_macs))
         }
     }

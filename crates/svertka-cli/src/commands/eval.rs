@@ -34,9 +34,9 @@ pub(crate) struct Args {
     /// Share of unreadable pictures above which the data is refused
     #[arg(long, value_name = "SHARE", default_value_t = OpenOptions::default().max_skipped_fraction)]
     max_skipped: f64,
-    /// Pictures that are run together
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
-    batch: u16,
+    /// Pictures that are run together [default: up to 64, fewer of large ones]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    batch: Option<u16>,
     /// Threads; 0 takes all cores
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
     threads: u16,
@@ -73,7 +73,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     };
     let dataset = open(&args.data, options, true)?;
     let (part, split) = choose(&dataset, args.split)?;
-    let mut classifier = Classifier::new(&model.graph, args.batch.into(), &cpu)?;
+    let batch =
+        args.batch.map_or_else(|| Classifier::batch_for(split.len(), input.height, input.width), usize::from);
+    let mut classifier = Classifier::new(&model.graph, batch, &cpu)?;
     let evaluation = classifier.evaluate(&cpu, model.graph.parameters(), split, &input)?;
     let names = class_names(&model.labels, classifier.classes());
     if let Some(path) = &args.report {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 use svertka::data::{Dataset, OpenOptions, Preprocessing, Split};
 use svertka::train::{Classifier, Evaluation, Outcome, Stop, TrainConfig, train, wilson_interval};
-use svertka::{Cpu, Graph, Model, cost, models};
+use svertka::{Cpu, Graph, Model, cost, models, write_file};
 
 use crate::open::open;
 use crate::output::{self, pictures, plain, thousands};
@@ -108,7 +108,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 
     let shown = (!args.quiet).then_some(config.epochs);
     let batch_size = config.batch_size.min(dataset.train.len());
-    let mut display = progress::Training::new(human, shown, batch_size, validation(&dataset).0);
+    let mut display = progress::Training::new(human, shown, batch_size, dataset.validation().0);
     let mut outcome = train(&graph, &dataset, &config, &folder, &cpu, &mut |event| display.event(event))?;
     let (resumed, was_finished) = (display.resumed(), display.was_finished());
 
@@ -316,25 +316,15 @@ fn prepare(folder: &Path, fresh: bool, resolved: &Resolved<'_>) -> anyhow::Resul
     }
     // A run that goes on was begun with the same settings, or the library refuses it.
     if !checkpoint.exists() {
-        let (path, part) = (folder.join("config.json"), folder.join("config.json.part"));
         let text = serde_json::to_string_pretty(resolved)? + "\n";
-        fs::write(&part, text).and_then(|()| fs::rename(&part, &path)).map_err(svertka::Error::io(&path))?;
+        write_file(&folder.join("config.json"), text.as_bytes())?;
     }
     Ok(())
 }
 
-/// What the best epoch is chosen by.
-fn validation(dataset: &Dataset) -> (&'static str, &Split) {
-    match (&dataset.val, &dataset.test) {
-        (Some(val), _) => ("val", val),
-        (None, Some(test)) => ("test", test),
-        (None, None) => ("train", &dataset.train),
-    }
-}
-
 /// What the result is measured on.
 fn measured(dataset: &Dataset) -> (&'static str, &Split) {
-    dataset.test.as_ref().map_or_else(|| validation(dataset), |test| ("test", test))
+    dataset.test.as_ref().map_or_else(|| dataset.validation(), |test| ("test", test))
 }
 
 /// What the model file tells about its training. Nothing in it depends on time: same training, same bytes.

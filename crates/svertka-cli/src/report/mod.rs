@@ -9,10 +9,10 @@ mod thumbnail;
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use svertka::data::{Skipped, Split};
-use svertka::train::{EpochRecord, Evaluation};
-use svertka::{Cpu, Model};
+use svertka::train::{EpochRecord, Evaluation, argmax};
+use svertka::{Cpu, Model, write_file};
 
 /// What the report is about.
 pub(crate) struct Input<'a> {
@@ -42,14 +42,7 @@ pub(crate) struct Input<'a> {
 /// Answers that do not belong to the pictures, a picture that cannot be read any more, a folder that cannot be written to.
 pub(crate) fn write(path: &Path, input: &Input<'_>) -> Result<()> {
     let html = page::page(input)?.into_string();
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".tmp-{}", std::process::id()));
-    let written = std::fs::write(&temporary, html).and_then(|()| std::fs::rename(&temporary, path));
-    if written.is_err() {
-        // What remains of it is of no use; that it may not exist at all is no further error.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written.with_context(|| path.display().to_string())
+    Ok(write_file(path, html.as_bytes())?)
 }
 
 /// The answer to one picture.
@@ -94,16 +87,11 @@ impl Input<'_> {
             .map(|(index, row)| Answer {
                 index,
                 label: self.split.label(index),
-                answer: largest(row),
+                answer: argmax(row),
                 probabilities: row,
             })
             .collect())
     }
-}
-
-/// The index of the first largest value: the answer as it was counted.
-fn largest(row: &[f32]) -> usize {
-    row.iter().enumerate().fold(0, |best, (i, value)| if *value > row[best] { i } else { best })
 }
 
 /// `98.7 %`.

@@ -1,7 +1,6 @@
 //! The messages of `onnx.proto3`. Names and numbers are those of the ONNX project; its documentation says more.
-//! One file, long because the messages refer to each other as `onnx.proto3` has them.
 //!
-//! Longer than a file should be: it is one list of fields.
+//! The file is long because it is one list of fields.
 
 /// A whole file.
 #[derive(Clone, PartialEq, prost::Message)]

@@ -172,6 +172,15 @@ impl Dataset {
         Ok(Preprocessing { mean, std, ..self.train.frame().clone() })
     }
 
+    /// What the best epoch is chosen by, and its name: the validation pictures, else the test pictures, else those of training.
+    pub fn validation(&self) -> (&'static str, &Split) {
+        match (&self.val, &self.test) {
+            (Some(val), _) => ("val", val),
+            (None, Some(test)) => ("test", test),
+            (None, None) => ("train", &self.train),
+        }
+    }
+
     /// A hash of class names, colours, size, and of the names, labels and fitted pixels of all splits, the same on
     /// every machine: tells whether interrupted work goes on with the same data. Where a folder lies does not count.
     pub fn fingerprint(&self) -> u64 {

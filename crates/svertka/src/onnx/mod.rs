@@ -7,7 +7,6 @@ mod export;
 mod import;
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 
 use svertka_formats::Limits;
@@ -19,6 +18,7 @@ pub use import::Import;
 use crate::data::{Preprocessing, Resize};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
+use crate::write_file::write_file;
 
 /// Keys of `metadata_props` that this library writes.
 const LABELS: &str = "labels";
@@ -149,17 +149,4 @@ fn parse<T: serde::de::DeserializeOwned>(
 fn json(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string(value)
         .map_err(|error| Error::argument("metadata_props", "entry", "a value that JSON can hold", error))
-}
-
-/// Writes a file under a temporary name in the same folder, then renames it.
-pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    // Temporary files are private; this one is to be as any other file of its owner, less what the umask takes.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.prefix(".svertka-").tempfile_in(folder).map_err(Error::io(folder))?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(Error::io(path))?;
-    file.persist(path).map_err(|error| Error::io(path)(error.error))?;
-    Ok(())
 }

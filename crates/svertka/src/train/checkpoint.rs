@@ -10,8 +10,8 @@ use super::config::TrainConfig;
 use super::run::EpochRecord;
 use super::step::Step;
 use crate::error::{Error, Result};
-use crate::onnx::write_file;
 use crate::tensor::Tensor;
+use crate::write_file::write_file;
 
 const STATE: &str = "state";
 

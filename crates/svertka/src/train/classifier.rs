@@ -140,7 +140,7 @@ impl Classifier {
     }
 }
 
-/// The index of the first largest value.
-pub(crate) fn argmax(row: &[f32]) -> usize {
+/// The index of the first largest value: the answer that a row of probabilities or logits gives; 0 of an empty row.
+pub fn argmax(row: &[f32]) -> usize {
     row.iter().enumerate().fold(0, |best, (i, value)| if *value > row[best] { i } else { best })
 }

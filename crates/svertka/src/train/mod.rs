@@ -10,7 +10,7 @@ mod optimizer;
 mod run;
 mod step;
 
-pub use classifier::{Classifier, Evaluation};
+pub use classifier::{Classifier, Evaluation, argmax};
 pub use config::{OptimizerKind, Schedule, TrainConfig};
 pub use metrics::{Confusion, wilson_interval};
 pub use optimizer::{Gradient, Optimizer};

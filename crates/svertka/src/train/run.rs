@@ -11,12 +11,13 @@ use super::checkpoint::{self, Identity, Progress};
 use super::classifier::{Classifier, Evaluation, argmax};
 use super::config::TrainConfig;
 use super::step::{Step, logits};
-use crate::data::{Dataset, FNV_OFFSET, Loader, LoaderOptions, Preprocessing, Split, fnv};
+use crate::data::{Dataset, FNV_OFFSET, Loader, LoaderOptions, Preprocessing, fnv};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::onnx::{Model, write_file};
+use crate::onnx::Model;
 use crate::ops::Softmax;
 use crate::tensor::Tensor;
+use crate::write_file::write_file;
 
 /// How often a checkpoint is written within an epoch.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(20);
@@ -115,7 +116,7 @@ pub fn train(
     let batch = config.batch_size.min(dataset.train.len());
     let step = Step::new(graph, config, batch, cpu)?;
     let Preprocessing { height, width, .. } = preprocessing;
-    let validated = Classifier::batch_for(validation(dataset).len(), height, width);
+    let validated = Classifier::batch_for(dataset.validation().1.len(), height, width);
     let classifier = Classifier::new(graph, validated, cpu)?;
     if classifier.classes() != dataset.classes.len() {
         let expected = format!("{} outputs, one for each class", dataset.classes.len());
@@ -151,11 +152,6 @@ pub fn train(
     model.preprocessing = Some(run.preprocessing);
     let Progress { history, seconds, .. } = run.progress;
     Ok(Outcome { model, history, stop, seconds })
-}
-
-/// What the best epoch is chosen by.
-fn validation(dataset: &Dataset) -> &Split {
-    dataset.val.as_ref().or(dataset.test.as_ref()).unwrap_or(&dataset.train)
 }
 
 struct Run<'a> {
@@ -291,7 +287,7 @@ impl Run<'_> {
 
     fn validate(&mut self) -> Result<Evaluation> {
         self.classifier.parameters_changed();
-        let split = validation(self.dataset);
+        let (_, split) = self.dataset.validation();
         self.classifier.evaluate(self.cpu, self.step.parameters(), split, &self.preprocessing)
     }
 

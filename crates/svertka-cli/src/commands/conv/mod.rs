@@ -9,8 +9,8 @@ use std::io::Write;
 use anyhow::{Result, anyhow};
 use serde_json::Value;
 use svertka::kernels::geometry::{ConvGeometry, Window};
-use svertka::kernels::pad::{self, PadMode};
-use svertka::{ConvSpec, Error, Padding, PaddingMode, Tensor, conv};
+use svertka::kernels::pad;
+use svertka::{ConvSpec, Error, Padding, PaddingMode, Sizes, Tensor, conv};
 
 use crate::output;
 use show::Shown;
@@ -183,7 +183,7 @@ impl Args {
         answer.json.insert("output".into(), numbers::to_json(&shape, y.data()));
         answer.json.insert("shape".into(), shape.clone().into());
         if self.show {
-            let (bias, mode) = (bias.as_ref(), pad_mode(self.padding_mode));
+            let (bias, mode) = (bias.as_ref(), self.padding_mode.pad_mode());
             let shown =
                 Shown { x: &x, weight: &weight, bias, y: &y, geometry: &geometry, mode, dims, channels };
             let lines = shown.lines();
@@ -203,7 +203,8 @@ impl Args {
             let (expected, received) = ("batch x channels x 1 to 3 sizes", format!("{shape:?}"));
             return Err(Error::argument("conv", "input_shape", expected, received).into());
         };
-        let (dims, input) = (sizes.len(), behind(1, sizes));
+        let dims = sizes.len();
+        let input = Axes(sizes.to_vec()).expand("input_shape", dims, 1)?;
         let mut window = Window {
             kernel: kernel_size.expand("kernel_size", dims, 1)?,
             stride: self.stride.expand("stride", dims, 1)?,
@@ -225,7 +226,7 @@ impl Args {
             let end = end.expand("pads_end", dims, 0)?;
             window.padding.iter_mut().zip(end).for_each(|(padding, end)| padding.1 = end);
         }
-        pad::check(pad_mode(self.padding_mode), input, window.padding)
+        pad::check(self.padding_mode.pad_mode(), input, window.padding)
             .map_err(|error| anyhow!("conv: {error}"))?;
         let geometry = ConvGeometry::new(batch, in_channels, out_channels, self.groups, input, window);
         Ok(geometry.map_err(Error::geometry("conv"))?)
@@ -261,21 +262,8 @@ impl std::str::FromStr for Axes {
 impl Axes {
     /// One size for each of `dims` axes, behind leading `fill`s.
     fn expand(&self, argument: &str, dims: usize, fill: usize) -> Result<[usize; 3], Error> {
-        match self.0[..] {
-            [size] => Ok(behind(fill, &vec![size; dims])),
-            _ if self.0.len() == dims => Ok(behind(fill, &self.0)),
-            _ => {
-                Err(Error::argument("conv", argument, format!("one size or {dims}"), format!("{:?}", self.0)))
-            }
-        }
+        Sizes::from(self.0.clone()).expand("conv", argument, dims, fill)
     }
-}
-
-/// Up to three sizes behind leading `fill`s, as geometry has its axes.
-fn behind(fill: usize, sizes: &[usize]) -> [usize; 3] {
-    let mut axes = [fill; 3];
-    axes[3 - sizes.len()..].copy_from_slice(sizes);
-    axes
 }
 
 /// Padding by amount or by name.
@@ -307,15 +295,4 @@ impl std::str::FromStr for Extent {
 fn padding_mode(name: &str) -> Result<PaddingMode, &'static str> {
     PaddingMode::from_name(name)
         .ok_or("expected zeros, constant:VALUE, replicate, reflect, symmetric or circular")
-}
-
-fn pad_mode(mode: PaddingMode) -> PadMode {
-    match mode {
-        PaddingMode::Zeros => PadMode::Constant(0.0),
-        PaddingMode::Constant(value) => PadMode::Constant(value),
-        PaddingMode::Replicate => PadMode::Replicate,
-        PaddingMode::Reflect => PadMode::Reflect,
-        PaddingMode::Symmetric => PadMode::Symmetric,
-        PaddingMode::Circular => PadMode::Circular,
-    }
 }
