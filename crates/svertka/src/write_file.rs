@@ -16,7 +16,9 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.prefix(".svertka-").tempfile_in(folder).map_err(Error::io(folder))?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(Error::io(path))?;
+    // The file itself: its wrapper would put the temporary name into the error.
+    let inner = file.as_file_mut();
+    inner.write_all(bytes).and_then(|()| inner.sync_all()).map_err(Error::io(path))?;
     file.persist(path).map_err(|error| Error::io(path)(error.error))?;
     Ok(())
 }
