@@ -6,15 +6,7 @@ use std::sync::Arc;
 
 use svertka::formats::{Array, ArrayData, npz};
 use svertka::graph::Graph;
-use svertka::{Cpu, Model, Plan, Tensor, Weights, ops};
-
-/// Numbers that repeat nowhere, positive where they stand for a variance.
-fn numbers(shape: &[usize], lowest: f32) -> Tensor {
-    let mut tensor = Tensor::zeros(shape);
-    let values = tensor.data_mut().iter_mut().enumerate();
-    values.for_each(|(i, value)| *value = lowest + (i * 7919 % 1009) as f32 / 336.0);
-    tensor
-}
+use svertka::{Cpu, Model, Plan, Weights, ops};
 
 fn array(shape: &[usize], data: &[f32]) -> Array {
     Array { shape: shape.to_vec(), data: ArrayData::F32(data.to_vec()) }
@@ -28,8 +20,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut graph = Graph::new();
         let x = graph.input("x", shapes[0].iter().copied().map(Some).collect());
         let mut inputs = vec![x];
-        for (i, shape) in shapes.iter().enumerate().skip(1) {
-            inputs.push(graph.parameter(&format!("p{i}"), numbers(shape, 0.1)));
+        for i in 1..shapes.len() {
+            inputs.push(graph.parameter(&format!("p{i}"), example.input(i)));
         }
         let outputs = example.op.infer(&shapes)?.len();
         graph.outputs = vec![graph.push("y", Arc::clone(&example.op), &inputs, outputs)[0]];
@@ -38,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if outputs > 1 || format!("{:?}", example.op).contains("training: true") {
             continue;
         }
-        let x = numbers(shapes[0], -1.5);
+        let x = example.input(0);
         let mut plan = Plan::new(&model.graph, &[x.shape().to_vec()], Weights::Constant, &cpu)?;
         plan.run(&cpu, model.graph.parameters(), &[&x], 0)?;
         let name = format!("{number:03}-{}", example.op.name());

@@ -65,9 +65,14 @@ impl GradientContext<'_> {
         self.node.outputs[i]
     }
 
-    /// The gradient of output 0; the node is only visited where some output has one, and every operator has the gradient of its first only.
+    /// The gradient of output 0, which for most operators is the only one; the node is visited where any output has one.
     pub fn output_gradient(&self) -> Option<Value> {
-        self.gradients.get(&self.node.outputs[0]).copied()
+        self.gradient_of(0)
+    }
+
+    /// The gradient of output `i`, if it has one.
+    pub fn gradient_of(&self, i: usize) -> Option<Value> {
+        self.gradients.get(&self.node.outputs[i]).copied()
     }
 
     /// Whether anybody wants the gradient of input `i`.

@@ -243,7 +243,7 @@ impl Graph {
         }
         for node in &self.nodes {
             let read: Vec<&[usize]> = node.inputs.iter().map(|value| shapes[value.0].as_slice()).collect();
-            let made = node.op.infer(&read).map_err(|error| error.within(&node.name))?;
+            let made = node.op.output_shapes(&read).map_err(|error| error.within(&node.name))?;
             for (value, shape) in node.outputs.iter().zip(made) {
                 checked_product("output", &shape).map_err(Error::geometry(&node.name))?;
                 shapes[value.0] = shape;

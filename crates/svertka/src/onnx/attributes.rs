@@ -57,6 +57,14 @@ impl Import<'_> {
         Ok(self.node.attr_ints(name).map_err(format_error)?.map(<[i64]>::to_vec))
     }
 
+    /// A list of floats.
+    ///
+    /// # Errors
+    /// Where it has another type.
+    pub fn floats(&self, name: &str) -> Result<Option<Vec<f32>>> {
+        Ok(self.node.attr_floats(name).map_err(format_error)?.map(<[f32]>::to_vec))
+    }
+
     /// A list of sizes.
     ///
     /// # Errors

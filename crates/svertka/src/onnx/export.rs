@@ -13,6 +13,8 @@ use crate::graph::{Graph, Node, Source, Value};
 
 /// The operator set written: the first with `Gelu`.
 const OPSET: i64 = 20;
+/// The domain of operators that ONNX does not have.
+const OWN_DOMAIN: &str = "svertka";
 /// The format version that belongs to it.
 const IR_VERSION: i64 = 9;
 
@@ -41,9 +43,11 @@ pub(super) fn model(graph: &Graph) -> Result<ModelProto> {
         });
         out.output.push(ValueInfoProto::tensor(&names[value.0], DataType::Float, dims));
     }
+    let own = out.node.iter().any(|node| node.domain == OWN_DOMAIN);
+    let domain = |name: &str, version| OperatorSetIdProto { domain: name.into(), version };
     Ok(ModelProto {
         ir_version: IR_VERSION,
-        opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
+        opset_import: [domain("", OPSET)].into_iter().chain(own.then(|| domain(OWN_DOMAIN, 1))).collect(),
         producer_name: "svertka".into(),
         producer_version: env!("CARGO_PKG_VERSION").into(),
         graph: Some(out),
@@ -89,38 +93,54 @@ impl Export<'_> {
         &self.shapes[self.node.inputs[i].0]
     }
 
+    /// The name of output `i`.
+    pub fn output(&self, i: usize) -> String {
+        self.names[self.node.outputs[i].0].clone()
+    }
+
+    fn inputs(&self) -> Vec<String> {
+        (0..self.node.inputs.len()).map(|i| self.input(i)).collect()
+    }
+
     /// A node with this one's inputs and first output.
     pub fn node(&mut self, op_type: &str, attributes: Attributes) {
-        let inputs: Vec<String> = (0..self.node.inputs.len()).map(|i| self.input(i)).collect();
-        self.node_with(op_type, &inputs, attributes);
+        self.node_with(op_type, &self.inputs(), attributes);
+    }
+
+    /// A node of this library's own domain, with this one's inputs and outputs: what ONNX has no operator for. Other runtimes show it, but can't run it.
+    pub fn own_node(&mut self, op_type: &str, attributes: Attributes) {
+        let outputs: Vec<String> = (0..self.node.outputs.len()).map(|i| self.output(i)).collect();
+        self.push(op_type, self.node.name.clone(), &self.inputs(), &outputs, attributes);
+        self.out.node.last_mut().expect("the node just pushed").domain = OWN_DOMAIN.into();
     }
 
     /// A node with these inputs and this one's first output.
     pub fn node_with(&mut self, op_type: &str, inputs: &[String], attributes: Attributes) {
-        let output = self.names[self.node.outputs[0].0].clone();
-        self.push(op_type, self.node.name.clone(), inputs, output, attributes);
+        let output = self.output(0);
+        self.push(op_type, self.node.name.clone(), inputs, &[output], attributes);
     }
 
     /// A node before the last one; returns the name of its output.
     pub fn inner(&mut self, op_type: &str, inputs: &[String], attributes: Attributes) -> String {
         let name = format!("{}/{op_type}{}", self.node.name, self.out.node.len());
-        self.push(op_type, name.clone(), inputs, name.clone(), attributes);
+        self.push(op_type, name.clone(), inputs, std::slice::from_ref(&name), attributes);
         name
     }
 
-    fn push(
+    /// A node with these inputs and outputs.
+    pub fn push(
         &mut self,
         op_type: &str,
         name: String,
         inputs: &[String],
-        output: String,
+        outputs: &[String],
         attributes: Attributes,
     ) {
         self.out.node.push(NodeProto {
             op_type: op_type.into(),
             name,
             input: inputs.to_vec(),
-            output: vec![output],
+            output: outputs.to_vec(),
             attribute: attributes.0,
             ..NodeProto::default()
         });
@@ -186,7 +206,15 @@ impl Attributes {
         self.push(AttributeProto::string(name, value))
     }
 
-    fn ints(self, name: &str, values: &[usize]) -> Self {
+    /// A list of floats.
+    #[must_use]
+    pub fn floats(self, name: &str, values: &[f32]) -> Self {
+        self.push(AttributeProto::floats(name, values))
+    }
+
+    /// A list of sizes.
+    #[must_use]
+    pub fn ints(self, name: &str, values: &[usize]) -> Self {
         self.push(AttributeProto::ints(name, values.iter().map(|&value| value as i64).collect::<Vec<_>>()))
     }
 

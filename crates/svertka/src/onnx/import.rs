@@ -8,17 +8,23 @@ use svertka_formats::onnx::{Dim, ModelProto, NodeProto, TensorProto, ValueInfoPr
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Source, Value};
-use crate::ops::{Flatten, Linear, OPERATORS, Operator};
+use crate::ops::{self, Flatten, Linear, Operator};
 use crate::tensor::Tensor;
 
-pub(super) fn graph(model: &ModelProto) -> Result<Graph> {
+/// The graph of a model in which the inputs named in `bound` are constants with these values.
+pub(super) fn graph(model: &ModelProto, bound: &[TensorProto]) -> Result<Graph> {
     let source = model.graph.as_ref().ok_or_else(|| Error::argument("ONNX", "graph", "a graph", "none"))?;
     let opset = model.opset_import.iter().find(|entry| matches!(entry.domain.as_str(), "" | "ai.onnx"));
     let mut reader = Reader {
         graph: Graph::new(),
         shapes: vec![],
         values: HashMap::new(),
-        constants: source.initializer.iter().map(|tensor| (tensor.name.clone(), tensor.clone())).collect(),
+        constants: source
+            .initializer
+            .iter()
+            .chain(bound)
+            .map(|tensor| (tensor.name.clone(), tensor.clone()))
+            .collect(),
         uses: HashMap::new(),
         opset: opset.map_or(1, |entry| entry.version),
     };
@@ -34,12 +40,11 @@ pub(super) fn graph(model: &ModelProto) -> Result<Graph> {
             reader.input(input)?;
         }
     }
-    let known: HashSet<&str> = OPERATORS.iter().map(|entry| entry.onnx).collect();
     let unknown: HashSet<&str> = source
         .node
         .iter()
         .map(|node| node.op_type.as_str())
-        .filter(|op_type| !known.contains(op_type))
+        .filter(|op_type| ops::importer(op_type).is_none())
         .collect();
     if !unknown.is_empty() {
         let mut unknown: Vec<&str> = unknown.into_iter().collect();
@@ -48,10 +53,9 @@ pub(super) fn graph(model: &ModelProto) -> Result<Graph> {
     }
     for (index, node) in source.node.iter().enumerate() {
         let name = if node.name.is_empty() { format!("{}_{index}", node.op_type) } else { node.name.clone() };
-        let entry = OPERATORS.iter().find(|entry| entry.onnx == node.op_type);
         let import = &mut Import { node, name: &name, index, reader: &mut reader };
-        match entry {
-            Some(entry) => (entry.import)(import).map_err(|error| error.within(&name))?,
+        match ops::importer(&node.op_type) {
+            Some(read) => read(import).map_err(|error| error.within(&name))?,
             None => return Err(Error::unsupported(&name, format!("operator {}", node.op_type))),
         }
     }
@@ -219,7 +223,7 @@ impl Import<'_> {
         if self.shape(value).len() == 2 {
             return Ok(value);
         }
-        Ok(self.append(&format!("{}.flatten", self.name), Flatten, &[value])?[0])
+        Ok(self.append("flatten", Flatten, &[value])?[0])
     }
 
     /// The node's operator, applied to `inputs`; its outputs get the names they have in the file.
@@ -227,20 +231,40 @@ impl Import<'_> {
     /// # Errors
     /// Where the operator refuses the shapes, or has fewer outputs than the file names.
     pub fn push(&mut self, op: impl Operator + 'static, inputs: &[Value]) -> Result<()> {
-        let outputs = self.append(self.name, op, inputs)?;
-        for (i, name) in self.node.output.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+        let outputs = self.node_of(self.name, op, inputs)?;
+        for i in (0..self.node.output.len()).filter(|&i| !self.node.output[i].is_empty()) {
             let value = *outputs
                 .get(i)
                 .ok_or_else(|| Error::unsupported(&self.node.op_type, format!("output {i}")))?;
-            self.reader.graph.rename(value, name);
-            self.reader.values.insert(name.clone(), value);
+            self.define(i, value);
         }
         Ok(())
     }
 
-    fn append(&mut self, name: &str, op: impl Operator + 'static, inputs: &[Value]) -> Result<Vec<Value>> {
+    /// A node more, named after this one and `suffix`: for operators that are several of ours. Name its last outputs with [`Import::define`].
+    ///
+    /// # Errors
+    /// Where the operator refuses the shapes.
+    pub fn append(
+        &mut self,
+        suffix: &str,
+        op: impl Operator + 'static,
+        inputs: &[Value],
+    ) -> Result<Vec<Value>> {
+        self.node_of(&format!("{}.{suffix}", self.name), op, inputs)
+    }
+
+    /// Output `i` of the node is `value`, which a node of ours has just made. Nothing where the file does not name that output.
+    pub fn define(&mut self, i: usize, value: Value) {
+        if let Some(name) = self.node.output.get(i).filter(|name| !name.is_empty()) {
+            self.reader.graph.rename(value, name);
+            self.reader.values.insert(name.clone(), value);
+        }
+    }
+
+    fn node_of(&mut self, name: &str, op: impl Operator + 'static, inputs: &[Value]) -> Result<Vec<Value>> {
         let read: Vec<&[usize]> = inputs.iter().map(|value| self.shape(*value)).collect();
-        let made = op.infer(&read)?;
+        let made = (&op as &dyn Operator).output_shapes(&read)?;
         let outputs = self.reader.graph.push(name, Arc::new(op), inputs, made.len());
         self.reader.shapes.extend(made);
         Ok(outputs)

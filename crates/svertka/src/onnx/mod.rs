@@ -86,7 +86,7 @@ impl Model {
         let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(Error::io(path))?;
         let model = proto::decode(&bytes, &Limits::default()).map_err(Error::format(path))?;
-        Self::from_proto(&model).map_err(|error| error.within(&path.display().to_string()))
+        Self::from_proto(&model, &[]).map_err(|error| error.within(&path.display().to_string()))
     }
 
     /// Writes an ONNX file, under another name first, so that an earlier one is never lost.
@@ -102,10 +102,20 @@ impl Model {
     /// # Errors
     /// As [`Model::load`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        Self::from_proto(&proto::decode(bytes, &Limits::default()).map_err(Error::format("ONNX"))?)
+        Self::from_bytes_bound(bytes, &[])
     }
 
-    fn from_proto(model: &proto::ModelProto) -> Result<Self> {
+    /// As [`Model::from_bytes`], with the values of some inputs, by name: they become constants. For files that take as inputs what must be
+    /// known before a plan is made: sizes, pads, indices.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn from_bytes_bound(bytes: &[u8], bound: &[proto::TensorProto]) -> Result<Self> {
+        let model = proto::decode(bytes, &Limits::default()).map_err(Error::format("ONNX"))?;
+        Self::from_proto(&model, bound)
+    }
+
+    fn from_proto(model: &proto::ModelProto, bound: &[proto::TensorProto]) -> Result<Self> {
         let mut metadata: BTreeMap<String, String> =
             model.metadata_props.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect();
         let labels = parse(&mut metadata, LABELS)?.unwrap_or_default();
@@ -113,7 +123,7 @@ impl Model {
         if let Some(preprocessing) = &preprocessing {
             preprocessing.validate()?;
         }
-        Ok(Self { graph: import::graph(model)?, labels, preprocessing, metadata })
+        Ok(Self { graph: import::graph(model, bound)?, labels, preprocessing, metadata })
     }
 
     /// The bytes of an ONNX file.

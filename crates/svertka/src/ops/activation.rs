@@ -1,5 +1,7 @@
 //! Elementwise nonlinearities: ReLU and its kin, sigmoid, tanh, SiLU, HardSwish, GELU.
 
+use std::ops::RangeInclusive;
+
 use svertka_kernels::activation::{self, Activation, Saved};
 
 use super::{Example, Layouts, Lowered, Operator, Shapes};
@@ -24,6 +26,10 @@ impl Operator for Activate {
             Activation::HardSigmoid { .. } => "HardSigmoid",
             Activation::Gelu => "Gelu",
         }
+    }
+
+    fn arity(&self) -> RangeInclusive<usize> {
+        1..=1
     }
 
     fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {

@@ -1,5 +1,7 @@
 //! Elementwise sum and product of two values (ONNX `Add`, `Mul`).
 
+use std::ops::RangeInclusive;
+
 use svertka_kernels::binary;
 
 use super::{Example, Layouts, Lowered, Operator, Shapes, elements, expect_shape, planes};
@@ -14,6 +16,10 @@ pub struct Add;
 impl Operator for Add {
     fn name(&self) -> &'static str {
         "Add"
+    }
+
+    fn arity(&self) -> RangeInclusive<usize> {
+        2..=2
     }
 
     fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
@@ -57,6 +63,10 @@ fn by_channel(shapes: &Shapes<'_>) -> bool {
 impl Operator for Mul {
     fn name(&self) -> &'static str {
         "Mul"
+    }
+
+    fn arity(&self) -> RangeInclusive<usize> {
+        2..=2
     }
 
     fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
@@ -154,12 +164,10 @@ pub(super) fn import_mul(import: &mut Import<'_>) -> Result<()> {
     import.push(Mul, &if swap { [b, a] } else { [a, b] })
 }
 
-pub(super) fn add_examples() -> Vec<Example> {
-    vec![Example::new(Add, [&[2, 3, 5, 4], &[2, 3, 5, 4]]), Example::new(Add, [&[3, 7], &[3, 7]])]
-}
-
-pub(super) fn mul_examples() -> Vec<Example> {
+pub(super) fn examples() -> Vec<Example> {
     vec![
+        Example::new(Add, [&[2, 3, 5, 4], &[2, 3, 5, 4]]),
+        Example::new(Add, [&[3, 7], &[3, 7]]),
         Example::new(Mul, [&[2, 3, 5, 4], &[2, 3, 5, 4]]),
         Example::new(Mul, [&[2, 9, 5, 4], &[2, 9, 1, 1]]),
         Example::new(Mul, [&[3, 7], &[3, 7]]),

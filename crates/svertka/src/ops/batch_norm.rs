@@ -3,11 +3,12 @@
 //! In training mean and variance are the batch's, and the running ones follow them as nodes of their own, [`MovingAverage`]: a graph has no
 //! hidden state.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use svertka_kernels::norm::{self, Affine, GradientsMut, Normalization, StatisticsMut};
 
-use super::{Example, Layouts, Lowered, Operator, Role, Shapes, TrainingForm, expect_shape, planes};
+use super::{Domain, Example, Layouts, Lowered, Operator, Role, Shapes, TrainingForm, expect_shape, planes};
 use crate::error::{Error, Result};
 use crate::gradient::GradientContext;
 use crate::onnx::{Attributes, Export, Import};
@@ -32,6 +33,10 @@ impl Default for BatchNorm {
 impl Operator for BatchNorm {
     fn name(&self) -> &'static str {
         "BatchNormalization"
+    }
+
+    fn arity(&self) -> RangeInclusive<usize> {
+        5..=5
     }
 
     fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
@@ -213,6 +218,8 @@ pub(super) fn examples() -> Vec<Example> {
                     BatchNorm { training, ..BatchNorm::default() },
                     [x, channels, channels, channels, channels],
                 )
+                .domain(1, Domain::Positive)
+                .domain(4, Domain::Positive)
             })
         })
         .collect()

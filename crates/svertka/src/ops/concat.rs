@@ -1,5 +1,7 @@
 //! Joining values along an axis (ONNX `Concat`).
 
+use std::ops::RangeInclusive;
+
 use svertka_kernels::Cpu;
 use svertka_kernels::concat::{Source, Target, copy_channels};
 
@@ -18,6 +20,10 @@ pub struct Concat {
 impl Operator for Concat {
     fn name(&self) -> &'static str {
         "Concat"
+    }
+
+    fn arity(&self) -> RangeInclusive<usize> {
+        1..=usize::MAX
     }
 
     fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {

@@ -3,14 +3,15 @@
 //! `y[n, o, p] = bias[o] + sum over i, t of weight[o, i, t] * x[n, g(o) + i, p * stride + t * dilation - padding]`, where `i` runs over the
 //! channels of the group of `o`. Padding is with zeros; the other kinds are a [`Pad`](super::Pad) before it.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use svertka_kernels::conv::{Forward, InputGradient, WeightGradient};
 use svertka_kernels::geometry::{ConvGeometry, Window};
 
 use super::{
-    Example, Field, Layouts, Lowered, Operator, Role, Shapes, activation, expect_activation, expect_shape,
-    spatial,
+    Domain, Example, Field, Layouts, Lowered, Operator, Role, Shapes, activation, expect_activation,
+    expect_shape, spatial,
 };
 use crate::error::{Error, Result};
 use crate::gradient::GradientContext;
@@ -44,6 +45,10 @@ impl Conv {
 impl Operator for Conv {
     fn name(&self) -> &'static str {
         "Conv"
+    }
+
+    fn arity(&self) -> RangeInclusive<usize> {
+        2..=3
     }
 
     fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
@@ -202,11 +207,17 @@ pub(super) fn examples() -> Vec<Example> {
     let strided = window([1, 2, 3], [1, 2, 3], [1, 2, 1], [(0, 0), (0, 2), (1, 0)]);
     let line = window([1, 1, 4], [1, 1, 2], [1, 1, 1], [(0, 0), (0, 0), (2, 1)]);
     let volume = window([2, 3, 1], [1, 2, 1], [1, 1, 1], [(1, 0), (1, 1), (0, 0)]);
+    let example = |window, groups, x: &[usize], weight: &[usize]| {
+        Example::new(Conv { window, groups }, [x, weight, &weight[..1]])
+            .domain(1, Domain::Unit)
+            .domain(2, Domain::Unit)
+    };
     vec![
-        Example::new(Conv { window: plain, groups: 1 }, [&[2, 3, 5, 4], &[5, 3, 3, 2], &[5]]),
-        Example::new(Conv { window: strided, groups: 2 }, [&[2, 4, 7, 8], &[6, 2, 2, 3]]),
-        Example::new(Conv { window: plain, groups: 3 }, [&[1, 3, 5, 4], &[3, 1, 3, 2], &[3]]),
-        Example::new(Conv { window: line, groups: 1 }, [&[3, 2, 9], &[3, 2, 4], &[3]]),
-        Example::new(Conv { window: volume, groups: 1 }, [&[2, 2, 3, 5, 2], &[3, 2, 2, 3, 1]]),
+        example(plain, 1, &[2, 3, 5, 4], &[5, 3, 3, 2]),
+        Example::new(Conv { window: strided, groups: 2 }, [&[2, 4, 7, 8], &[6, 2, 2, 3]])
+            .domain(1, Domain::Unit),
+        example(plain, 3, &[1, 3, 5, 4], &[3, 1, 3, 2]),
+        example(line, 1, &[3, 2, 9], &[3, 2, 4]),
+        example(volume, 1, &[2, 2, 3, 5, 2], &[3, 2, 2, 3, 1]),
     ]
 }

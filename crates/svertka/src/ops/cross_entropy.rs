@@ -1,8 +1,10 @@
 //! The loss of classification: cross-entropy of softmax, with label smoothing (Szegedy et al., 2016).
 
+use std::ops::RangeInclusive;
+
 use svertka_kernels::softmax;
 
-use super::{Example, Layouts, Lowered, Operator, Shapes, expect_shape};
+use super::{Domain, Example, Layouts, Lowered, Operator, Shapes, expect_shape};
 use crate::error::{Error, Result};
 use crate::gradient::GradientContext;
 
@@ -17,6 +19,10 @@ pub struct CrossEntropy {
 impl Operator for CrossEntropy {
     fn name(&self) -> &'static str {
         "CrossEntropy"
+    }
+
+    fn arity(&self) -> RangeInclusive<usize> {
+        2..=2
     }
 
     fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
@@ -96,9 +102,11 @@ impl Operator for CrossEntropyGradient {
     }
 }
 
-/// Examples for the gradient check; the loss is no ONNX operator and stands in no import list.
 pub(super) fn examples() -> Vec<Example> {
     [0.0, 0.1]
-        .map(|label_smoothing| Example::new(CrossEntropy { label_smoothing }, [&[3, 7], &[3, 7]]))
+        .map(|label_smoothing| {
+            Example::new(CrossEntropy { label_smoothing }, [&[3, 7], &[3, 7]])
+                .domain(1, Domain::Probabilities)
+        })
         .into()
 }

@@ -1,6 +1,7 @@
 //! Dropout (ONNX `Dropout`; Srivastava et al., 2014): in training each value is zeroed with probability `p`, the others are scaled by
 //! `1 / (1 - p)`. The mask is drawn again in the backward pass from the same seed, not stored.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use rand::{Rng, SeedableRng};
@@ -55,6 +56,10 @@ impl Dropout {
 impl Operator for Dropout {
     fn name(&self) -> &'static str {
         "Dropout"
+    }
+
+    fn arity(&self) -> RangeInclusive<usize> {
+        1..=1
     }
 
     fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {

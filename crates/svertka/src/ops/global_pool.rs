@@ -1,5 +1,7 @@
 //! Pooling over all spatial cells (ONNX `GlobalAveragePool`, `GlobalMaxPool`): `N x C x spatial` to `N x C x 1...`.
 
+use std::ops::RangeInclusive;
+
 use svertka_kernels::pool;
 
 use super::{Example, Field, Layouts, Lowered, Operator, Shapes, expect_activation, planes};
@@ -26,6 +28,10 @@ impl Operator for GlobalPool {
             Reduction::Average => "GlobalAveragePool",
             Reduction::Max => "GlobalMaxPool",
         }
+    }
+
+    fn arity(&self) -> RangeInclusive<usize> {
+        1..=1
     }
 
     fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {

@@ -1,10 +1,11 @@
 //! Fully connected layer (ONNX `Gemm` with `transB = 1`): `y = x w^T + bias`.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use svertka_kernels::matmul::{Forward, InputGradient, WeightGradient};
 
-use super::{Example, Layouts, Lowered, Operator, Role, Shapes, expect_shape};
+use super::{Domain, Example, Layouts, Lowered, Operator, Role, Shapes, expect_shape};
 use crate::error::{Error, Result};
 use crate::gradient::GradientContext;
 use crate::onnx::{Attributes, Export, Import};
@@ -17,6 +18,10 @@ pub struct Linear;
 impl Operator for Linear {
     fn name(&self) -> &'static str {
         "Gemm"
+    }
+
+    fn arity(&self) -> RangeInclusive<usize> {
+        2..=3
     }
 
     fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
@@ -196,5 +201,8 @@ fn import_with(import: &mut Import<'_>, transposed: bool) -> Result<()> {
 }
 
 pub(super) fn examples() -> Vec<Example> {
-    vec![Example::new(Linear, [&[3, 11], &[5, 11], &[5]]), Example::new(Linear, [&[1, 4], &[17, 4]])]
+    vec![
+        Example::new(Linear, [&[3, 11], &[5, 11], &[5]]).domain(1, Domain::Unit),
+        Example::new(Linear, [&[1, 4], &[17, 4]]).domain(1, Domain::Unit),
+    ]
 }

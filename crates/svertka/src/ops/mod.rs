@@ -1,17 +1,17 @@
 //! The operators: one file each, with attributes, shape rule, kernel, gradient, cost, receptive field and ONNX mapping.
 //!
-//! To add one, write its file and add its line to [`OPERATORS`]: gradient checks, ONNX import and the table of operators follow from the list.
+//! To add one, write its file and add its line to [`OPERATORS`] in `list.rs`: gradient checks, ONNX import and the table of operators follow from the list.
 
 use std::fmt::Debug;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use svertka_kernels::geometry::Window;
 use svertka_kernels::planes::Planes;
-use svertka_kernels::{Buffer, Cpu};
 
 use crate::error::{Error, Result};
 use crate::gradient::GradientContext;
-use crate::onnx::{Export, Import};
+use crate::onnx::Export;
 
 mod activation;
 mod arithmetic;
@@ -20,8 +20,11 @@ mod concat;
 mod conv;
 mod cross_entropy;
 mod dropout;
+mod example;
 mod global_pool;
 mod linear;
+mod list;
+mod lowered;
 mod pad;
 mod pool;
 mod reshape;
@@ -34,8 +37,12 @@ pub use concat::Concat;
 pub use conv::Conv;
 pub use cross_entropy::CrossEntropy;
 pub use dropout::Dropout;
+pub use example::{Domain, Example};
 pub use global_pool::{GlobalPool, Reduction};
 pub use linear::Linear;
+pub(crate) use list::importer;
+pub use list::{Entry, OPERATORS, examples};
+pub use lowered::{Inputs, Io, Kernel, Lowered, Output, Pack};
 pub use pad::Pad;
 pub use pool::{AveragePool, MaxPool};
 pub use reshape::Flatten;
@@ -46,7 +53,12 @@ pub trait Operator: Debug + Send + Sync {
     /// The ONNX operator's name where there is one.
     fn name(&self) -> &'static str;
 
-    /// The shapes of the outputs.
+    /// How many inputs it takes; the last ones may be left out down to the least.
+    fn arity(&self) -> RangeInclusive<usize> {
+        0..=usize::MAX
+    }
+
+    /// The shapes of the outputs. There are as many inputs as [`Operator::arity`] allows: call `output_shapes`, which checks that.
     ///
     /// # Errors
     /// Where the inputs' shapes do not fit; the message names the argument, what is expected and what was received.
@@ -95,6 +107,25 @@ pub trait Operator: Debug + Send + Sync {
     /// Where ONNX has no such operator.
     fn export(&self, _export: &mut Export<'_>) -> Result<()> {
         Err(Error::unsupported(self.name(), "export to ONNX"))
+    }
+}
+
+impl dyn Operator {
+    /// The shapes of the outputs for inputs of any number and shape.
+    ///
+    /// # Errors
+    /// Where there are too few or too many inputs, or their shapes do not fit.
+    pub fn output_shapes(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
+        let arity = self.arity();
+        if !arity.contains(&inputs.len()) {
+            let expected = match (*arity.start(), *arity.end()) {
+                (least, usize::MAX) => format!("at least {least}"),
+                (least, most) if least == most => least.to_string(),
+                (least, most) => format!("{least} to {most}"),
+            };
+            return Err(Error::argument(self.name(), "inputs", expected, inputs.len()));
+        }
+        self.infer(inputs)
     }
 }
 
@@ -171,190 +202,6 @@ impl Role {
     pub fn is_learned(self) -> bool {
         matches!(self, Self::Weight | Self::Bias)
     }
-}
-
-/// Code that makes a node's outputs from its inputs.
-pub type Kernel = Box<dyn FnMut(&Cpu, &mut Io<'_>) + Send>;
-
-/// A node ready to run.
-pub struct Lowered {
-    /// What to run.
-    pub kernel: Kernel,
-    /// Elements of scratch memory.
-    pub scratch: usize,
-    /// Inputs that the kernel wants in a form of its own; it then gets that instead of the input.
-    pub packs: Vec<Pack>,
-    /// Whether output 0 may stand where input 0 stood; [`Io::in_place`] then says that it does.
-    pub in_place: bool,
-}
-
-/// The making of a packed input.
-pub struct Pack {
-    /// Which input.
-    pub input: usize,
-    /// Elements of the packed form.
-    pub len: usize,
-    /// Makes it: input 0 to output 0.
-    pub kernel: Kernel,
-}
-
-impl Lowered {
-    /// A kernel without scratch memory.
-    pub fn new(kernel: impl FnMut(&Cpu, &mut Io<'_>) + Send + 'static) -> Self {
-        Self { kernel: Box::new(kernel), scratch: 0, packs: vec![], in_place: false }
-    }
-
-    /// With `scratch` elements of scratch memory.
-    #[must_use]
-    pub fn scratch(mut self, scratch: usize) -> Self {
-        self.scratch = scratch;
-        self
-    }
-
-    /// Output 0 may stand where input 0 stood.
-    #[must_use]
-    pub fn in_place(mut self) -> Self {
-        self.in_place = true;
-        self
-    }
-
-    /// Input `input` is wanted packed.
-    #[must_use]
-    pub fn pack(
-        mut self,
-        input: usize,
-        len: usize,
-        kernel: impl FnMut(&Cpu, &mut Io<'_>) + Send + 'static,
-    ) -> Self {
-        self.packs.push(Pack { input, len, kernel: Box::new(kernel) });
-        self
-    }
-}
-
-/// An output buffer with the length that is used of it.
-#[derive(Debug, Default)]
-pub struct Output {
-    pub(crate) buffer: Buffer,
-    pub(crate) len: usize,
-}
-
-impl std::ops::Deref for Output {
-    type Target = [f32];
-    fn deref(&self) -> &[f32] {
-        &self.buffer[..self.len]
-    }
-}
-
-impl std::ops::DerefMut for Output {
-    fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.buffer[..self.len]
-    }
-}
-
-/// What a kernel reads and writes.
-pub struct Io<'a> {
-    /// The inputs.
-    pub inputs: Inputs<'a>,
-    /// The outputs, of the right lengths, with arbitrary content.
-    pub outputs: &'a mut [Output],
-    /// Scratch memory, with arbitrary content.
-    pub scratch: &'a mut [f32],
-    /// Whether output 0 holds input 0.
-    pub in_place: bool,
-    /// Seed of this run, for operators that draw random numbers.
-    pub seed: u64,
-}
-
-impl<'a> Io<'a> {
-    /// Input 0, or `None` where it stands in output 0.
-    pub fn first(&self) -> Option<&'a [f32]> {
-        (!self.in_place).then(|| self.inputs.get(0))
-    }
-}
-
-/// The inputs of a kernel.
-#[derive(Clone, Copy)]
-pub struct Inputs<'a> {
-    pub(crate) locations: &'a [crate::plan::Location],
-    pub(crate) memory: crate::plan::Memory<'a>,
-}
-
-impl<'a> Inputs<'a> {
-    /// Input `index`.
-    pub fn get(&self, index: usize) -> &'a [f32] {
-        self.memory.get(self.locations[index])
-    }
-
-    /// Number of inputs.
-    pub fn len(&self) -> usize {
-        self.locations.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.locations.is_empty()
-    }
-}
-
-/// An entry of the list of operators.
-pub struct Entry {
-    /// The ONNX operator that maps to it.
-    pub onnx: &'static str,
-    /// Reads a node of an ONNX file.
-    pub import: fn(&mut Import<'_>) -> Result<()>,
-    /// Operators of this kind and the shapes of inputs to check them with.
-    pub examples: fn() -> Vec<Example>,
-}
-
-/// An operator and the shapes of inputs to try it on.
-#[derive(Clone, Debug)]
-pub struct Example {
-    /// The operator.
-    pub op: Arc<dyn Operator>,
-    /// Shapes of its inputs.
-    pub inputs: Vec<Vec<usize>>,
-}
-
-impl Example {
-    pub(crate) fn new<const N: usize>(op: impl Operator + 'static, inputs: [&[usize]; N]) -> Self {
-        Self { op: Arc::new(op), inputs: inputs.iter().map(|shape| shape.to_vec()).collect() }
-    }
-}
-
-/// Every operator that an ONNX file may hold.
-pub const OPERATORS: &[Entry] = &[
-    Entry { onnx: "Conv", import: conv::import, examples: conv::examples },
-    Entry { onnx: "Gemm", import: linear::import_gemm, examples: linear::examples },
-    Entry { onnx: "MatMul", import: linear::import_mat_mul, examples: Vec::new },
-    Entry { onnx: "MaxPool", import: pool::import_max, examples: pool::max_examples },
-    Entry { onnx: "AveragePool", import: pool::import_average, examples: pool::average_examples },
-    Entry { onnx: "GlobalAveragePool", import: global_pool::import_average, examples: global_pool::examples },
-    Entry { onnx: "GlobalMaxPool", import: global_pool::import_max, examples: Vec::new },
-    Entry { onnx: "BatchNormalization", import: batch_norm::import, examples: batch_norm::examples },
-    Entry { onnx: "Relu", import: activation::import, examples: activation::examples },
-    Entry { onnx: "Clip", import: activation::import_clip, examples: Vec::new },
-    Entry { onnx: "LeakyRelu", import: activation::import, examples: Vec::new },
-    Entry { onnx: "Sigmoid", import: activation::import, examples: Vec::new },
-    Entry { onnx: "Tanh", import: activation::import, examples: Vec::new },
-    Entry { onnx: "HardSwish", import: activation::import, examples: Vec::new },
-    Entry { onnx: "HardSigmoid", import: activation::import, examples: Vec::new },
-    Entry { onnx: "Gelu", import: activation::import, examples: Vec::new },
-    Entry { onnx: "Add", import: arithmetic::import_add, examples: arithmetic::add_examples },
-    Entry { onnx: "Mul", import: arithmetic::import_mul, examples: arithmetic::mul_examples },
-    Entry { onnx: "Concat", import: concat::import, examples: concat::examples },
-    Entry { onnx: "Flatten", import: reshape::import_flatten, examples: reshape::examples },
-    Entry { onnx: "Reshape", import: reshape::import_reshape, examples: Vec::new },
-    Entry { onnx: "Dropout", import: dropout::import, examples: dropout::examples },
-    Entry { onnx: "Softmax", import: softmax::import, examples: softmax::examples },
-    Entry { onnx: "Pad", import: pad::import, examples: pad::examples },
-    Entry { onnx: "Gather", import: pad::import_gather, examples: Vec::new },
-    Entry { onnx: "Identity", import: reshape::import_identity, examples: Vec::new },
-    Entry { onnx: "Constant", import: reshape::import_constant, examples: Vec::new },
-];
-
-/// The examples of every operator, those that no file holds among them.
-pub fn examples() -> Vec<Example> {
-    OPERATORS.iter().flat_map(|entry| (entry.examples)()).chain(cross_entropy::examples()).collect()
 }
 
 /// `[depth, height, width]` of an activation `N x C x spatial`, with leading ones.

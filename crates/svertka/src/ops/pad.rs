@@ -1,5 +1,7 @@
 //! Padding of the spatial axes of an activation (ONNX `Pad`) in every mode of [`PadMode`].
 
+use std::ops::RangeInclusive;
+
 use svertka_kernels::geometry::{AXES, checked_product};
 use svertka_kernels::pad::{self, PadGeometry, PadMode};
 
@@ -26,6 +28,10 @@ impl Pad {
 impl Operator for Pad {
     fn name(&self) -> &'static str {
         "Pad"
+    }
+
+    fn arity(&self) -> RangeInclusive<usize> {
+        1..=1
     }
 
     fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {

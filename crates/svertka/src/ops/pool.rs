@@ -1,5 +1,7 @@
 //! Max and average pooling over windows (ONNX `MaxPool`, `AveragePool`), one to three spatial axes.
 
+use std::ops::RangeInclusive;
+
 use svertka_kernels::geometry::{PoolGeometry, Window};
 use svertka_kernels::pool;
 
@@ -41,6 +43,10 @@ fn infer(op: &dyn Operator, x: &[usize], window: Window, ceil_mode: bool) -> Res
 impl Operator for MaxPool {
     fn name(&self) -> &'static str {
         "MaxPool"
+    }
+
+    fn arity(&self) -> RangeInclusive<usize> {
+        1..=1
     }
 
     fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
@@ -104,6 +110,10 @@ impl Operator for MaxPoolGradient {
 impl Operator for AveragePool {
     fn name(&self) -> &'static str {
         "AveragePool"
+    }
+
+    fn arity(&self) -> RangeInclusive<usize> {
+        1..=1
     }
 
     fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
@@ -209,15 +219,13 @@ fn windows() -> [(Window, bool, &'static [usize]); 4] {
     ]
 }
 
-pub(super) fn max_examples() -> Vec<Example> {
-    windows().map(|(window, ceil_mode, shape)| Example::new(MaxPool { window, ceil_mode }, [shape])).into()
-}
-
-pub(super) fn average_examples() -> Vec<Example> {
+pub(super) fn examples() -> Vec<Example> {
+    let max =
+        windows().map(|(window, ceil_mode, shape)| Example::new(MaxPool { window, ceil_mode }, [shape]));
     let average = |count_include_pad| {
         windows().map(|(window, ceil_mode, shape)| {
             Example::new(AveragePool { window, ceil_mode, count_include_pad }, [shape])
         })
     };
-    [average(false), average(true)].concat()
+    [max, average(false), average(true)].concat()
 }

@@ -1,5 +1,7 @@
 //! Another shape for the same elements (ONNX `Flatten`, `Reshape` to two axes), and nodes that compute nothing.
 
+use std::ops::RangeInclusive;
+
 use super::{Example, Layouts, Lowered, Operator, Shapes, elements};
 use crate::error::{Error, Result};
 use crate::gradient::GradientContext;
@@ -19,6 +21,10 @@ fn copy(io: &mut super::Io<'_>) {
 impl Operator for Flatten {
     fn name(&self) -> &'static str {
         "Flatten"
+    }
+
+    fn arity(&self) -> RangeInclusive<usize> {
+        1..=1
     }
 
     fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {

@@ -1,5 +1,7 @@
 //! Softmax over the last axis of `N x classes` (ONNX `Softmax`).
 
+use std::ops::RangeInclusive;
+
 use svertka_kernels::softmax;
 
 use super::{Example, Layouts, Lowered, Operator, Shapes};
@@ -14,6 +16,10 @@ pub struct Softmax;
 impl Operator for Softmax {
     fn name(&self) -> &'static str {
         "Softmax"
+    }
+
+    fn arity(&self) -> RangeInclusive<usize> {
+        1..=1
     }
 
     fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
