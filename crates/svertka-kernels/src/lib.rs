@@ -7,12 +7,14 @@
 //! Reading order: [`geometry`] (sizes), [`layout`], [`simd`] and [`cpu`], then [`conv`].
 
 pub mod activation;
+pub mod batch_matmul;
 pub mod binary;
 pub mod buffer;
 pub mod concat;
 pub mod conv;
 pub mod cpu;
 mod elementwise;
+pub mod gather;
 pub mod geometry;
 pub mod layout;
 pub mod matmul;
@@ -23,6 +25,7 @@ pub mod pool;
 pub mod reference;
 pub mod simd;
 pub mod softmax;
+pub mod strided;
 pub mod threads;
 pub mod update;
 

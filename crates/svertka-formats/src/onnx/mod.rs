@@ -54,6 +54,13 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<ModelProto> {
     Ok(model)
 }
 
+/// Reads a tensor that stands alone in a file.
+pub fn decode_tensor(bytes: &[u8], limits: &Limits) -> Result<TensorProto> {
+    at_most(FORMAT, "bytes of a file", limits.onnx_bytes, bytes.len() as u64)?;
+    TensorProto::decode(bytes)
+        .map_err(|error| Error::malformed(FORMAT, "file", "a protobuf of a tensor", error.to_string()))
+}
+
 /// Writes a model file. Other readers accept at most 2 GiB.
 pub fn encode(model: &ModelProto) -> Vec<u8> {
     model.encode_to_vec()

@@ -90,6 +90,25 @@ impl Import<'_> {
             .ok_or_else(|| Error::argument(&self.node.op_type, name, format!("an axis of {rank}"), received))
     }
 
+    /// Axes of a value with `rank` axes, named in the attribute `axes` or, in later opsets, by constant input 1; negative ones count from the end.
+    ///
+    /// # Errors
+    /// Where there is no such axis.
+    pub fn axes(&self, rank: usize) -> Result<Option<Vec<usize>>> {
+        let axes = match self.ints("axes")? {
+            Some(axes) => axes,
+            None if self.has_input(1) => self.constant_ints(1)?,
+            None => return Ok(None),
+        };
+        let axis = |&axis: &i64| {
+            let from_start = if axis < 0 { axis.saturating_add(rank as i64) } else { axis };
+            usize::try_from(from_start).ok().filter(|axis| *axis < rank).ok_or_else(|| {
+                Error::argument(&self.node.op_type, "axes", format!("axes of {rank}"), format!("{axes:?}"))
+            })
+        };
+        axes.iter().map(axis).collect::<Result<_>>().map(Some)
+    }
+
     /// The window of a convolution or pooling: `strides`, `dilations`, `pads` or `auto_pad`, over an input with these `dims` spatial sizes.
     ///
     /// # Errors

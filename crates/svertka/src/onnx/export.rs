@@ -146,6 +146,11 @@ impl Export<'_> {
         });
     }
 
+    /// Input `i`, whose numbers are whole, as integers; returns the name.
+    pub fn integers(&mut self, i: usize) -> String {
+        self.inner("Cast", &[self.input(i)], Attributes::new().int("to", DataType::Int64 as i64))
+    }
+
     /// A constant tensor; returns its name.
     pub fn constant(&mut self, suffix: &str, shape: &[usize], data: &[f32]) -> String {
         let name = format!("{}/{suffix}", self.node.name);

@@ -138,6 +138,11 @@ impl Import<'_> {
         self.node.output.iter().filter(|name| !name.is_empty()).count()
     }
 
+    /// How many outputs the node lists.
+    pub fn node_outputs(&self) -> usize {
+        self.node.output.len()
+    }
+
     fn input_name(&self, i: usize) -> Option<&str> {
         self.node.input.get(i).map(String::as_str).filter(|name| !name.is_empty())
     }
@@ -171,6 +176,11 @@ impl Import<'_> {
     /// Where nothing before makes it.
     pub fn optional(&mut self, i: usize) -> Result<Option<Value>> {
         if self.input_name(i).is_some() { self.input(i).map(Some) } else { Ok(None) }
+    }
+
+    /// Whether input `i` is given.
+    pub fn has_input(&self, i: usize) -> bool {
+        self.input_name(i).is_some()
     }
 
     /// All inputs.
@@ -208,6 +218,11 @@ impl Import<'_> {
     pub fn replace_parameter(&mut self, i: usize, tensor: Tensor) -> Value {
         let name = format!("{}.{}", self.input_name(i).unwrap_or_default(), self.index);
         self.reader.parameter(&name, tensor)
+    }
+
+    /// A parameter without axes, named after this node and `suffix`.
+    pub fn scalar(&mut self, suffix: &str, value: f32) -> Value {
+        self.reader.parameter(&format!("{}.{suffix}", self.name), Tensor::scalar(value))
     }
 
     /// The shape of a value for a batch of one.

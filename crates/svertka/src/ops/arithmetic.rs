@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use svertka_kernels::binary;
 
-use super::{Example, Layouts, Lowered, Operator, Shapes, elements, expect_shape, planes};
+use super::{Example, Layouts, Lowered, Operator, Shapes, broadcast, elements, expect_shape, planes};
 use crate::error::Result;
 use crate::gradient::GradientContext;
 use crate::onnx::{Attributes, Export, Import};
@@ -153,15 +153,22 @@ pub(super) fn import_add(import: &mut Import<'_>) -> Result<()> {
     if import.fold_bias()? {
         return Ok(());
     }
-    let inputs = [import.input(0)?, import.input(1)?];
-    import.push(Add, &inputs)
+    match import.all_inputs()?[..] {
+        [a, b] if import.shape(a) == import.shape(b) => import.push(Add, &[a, b]),
+        _ => broadcast::import(import),
+    }
 }
 
 /// `Mul`, the larger input first.
 pub(super) fn import_mul(import: &mut Import<'_>) -> Result<()> {
-    let [a, b] = [import.input(0)?, import.input(1)?];
-    let swap = elements(import.shape(a)) < elements(import.shape(b));
-    import.push(Mul, &if swap { [b, a] } else { [a, b] })
+    if let [a, b] = import.all_inputs()?[..] {
+        let swap = elements(import.shape(a)) < elements(import.shape(b));
+        let inputs = if swap { [b, a] } else { [a, b] };
+        if Mul.infer(&inputs.map(|value| import.shape(value))).is_ok() {
+            return import.push(Mul, &inputs);
+        }
+    }
+    broadcast::import(import)
 }
 
 pub(super) fn examples() -> Vec<Example> {

@@ -28,6 +28,8 @@ pub enum Domain {
     Positive,
     /// Rows along the last axis are probabilities.
     Probabilities,
+    /// Whole numbers and a quarter: where functions that jump are flat.
+    Quarters,
     /// Whole numbers from zero, each below this; they have no derivative.
     Indices(usize),
 }
@@ -67,6 +69,7 @@ impl Domain {
                 // Products of such numbers stay where differences of f32 mean something.
                 Self::Unit => (any * 5.0).sin(),
                 Self::Positive | Self::Probabilities => 0.5 + 0.1 * (any * 3.0).sin(),
+                Self::Quarters => any.floor() + 0.25,
                 Self::Indices(below) => ((i * 7919 + salt) % below.max(1)) as f32,
             };
         }

@@ -5,11 +5,15 @@ use std::sync::Arc;
 
 use svertka_kernels::matmul::{Forward, InputGradient, WeightGradient};
 
-use super::{Domain, Example, Layouts, Lowered, Operator, Role, Shapes, expect_shape};
+use super::{
+    BinaryFunction, Broadcast, Domain, Example, Layouts, Lowered, MatMul, Operator, Role, Shapes, Transpose,
+    expect_shape, mat_mul,
+};
 use crate::error::{Error, Result};
+use crate::function::apply;
 use crate::gradient::GradientContext;
+use crate::graph::Value;
 use crate::onnx::{Attributes, Export, Import};
-use crate::tensor::Tensor;
 
 /// Fully connected layer. Inputs: `N x in`, weight `out x in`, and maybe bias `out`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -151,50 +155,69 @@ impl Operator for LinearWeightGradient {
     }
 }
 
-/// `Gemm` with a constant weight; one that is not transposed is transposed once here.
+/// `Gemm`: a fully connected layer where the weight is constant and the bias a constant row; one that is not transposed is transposed once here.
 pub(super) fn import_gemm(import: &mut Import<'_>) -> Result<()> {
-    for (name, expected) in [("alpha", 1.0), ("beta", 1.0)] {
-        let received = import.float(name, 1.0)?;
-        if received != expected {
-            return Err(Error::unsupported("Gemm", format!("{name} = {received}")));
+    let (alpha, beta) = (import.float("alpha", 1.0)?, import.float("beta", 1.0)?);
+    let (trans_a, trans_b) = (import.int("transA", 0)? != 0, import.int("transB", 0)? != 0);
+    if alpha == 1.0 && beta == 1.0 && !trans_a && is_layer(import, trans_b) {
+        return import_layer(import, trans_b);
+    }
+    let mut sides = [import.input(0)?, import.input(1)?];
+    for (side, transposed) in sides.iter_mut().zip([trans_a, trans_b]) {
+        if transposed {
+            *side = import.append("transposed", Transpose { axes: vec![1, 0] }, &[*side])?[0];
         }
     }
-    if import.int("transA", 0)? != 0 {
-        return Err(Error::unsupported("Gemm", "transA = 1"));
+    let times = |import: &mut Import<'_>, value: Value, name: &str, factor: f32| {
+        if factor == 1.0 {
+            return Ok(value);
+        }
+        let factor = import.scalar(name, factor);
+        Ok::<_, Error>(
+            import.append(&format!("times_{name}"), Broadcast(BinaryFunction::Mul), &[value, factor])?[0],
+        )
+    };
+    let product = import.append("product", MatMul, &sides)?[0];
+    let mut y = times(import, product, "alpha", alpha)?;
+    if let Some(c) = import.optional(2)? {
+        let c = times(import, c, "beta", beta)?;
+        y = import.append("sum", Broadcast(BinaryFunction::Add), &[y, c])?[0];
     }
-    let transposed = import.int("transB", 0)? != 0;
-    import_with(import, transposed)
+    import.define(0, y);
+    Ok(())
 }
 
-/// `MatMul` of an activation `N x in` with a constant `in x out`.
+/// Whether the weight is constant, and the bias absent or a constant with one number a feature: ONNX lets it be any shape that broadcasts.
+fn is_layer(import: &Import<'_>, trans_b: bool) -> bool {
+    let Ok(weight) = import.constant(1) else { return false };
+    let &[a, b] = weight.shape() else { return false };
+    let out = if trans_b { a } else { b };
+    !import.has_input(2)
+        || import.constant(2).is_ok_and(|bias| [&[out][..], &[1, out]].contains(&bias.shape()))
+}
+
+/// `MatMul` of an activation `N x in` with a constant `in x out`, or of any two values.
 pub(super) fn import_mat_mul(import: &mut Import<'_>) -> Result<()> {
-    import_with(import, false)
+    let x = import.input(0)?;
+    if import.shape(x).len() == 2 && import.constant(1).is_ok_and(|weight| weight.shape().len() == 2) {
+        return import_layer(import, false);
+    }
+    let other = import.input(1)?;
+    mat_mul::import_values(import, x, other)
 }
 
-fn import_with(import: &mut Import<'_>, transposed: bool) -> Result<()> {
+fn import_layer(import: &mut Import<'_>, transposed: bool) -> Result<()> {
     let (x, mut weight) = (import.input(0)?, import.input(1)?);
     if !transposed {
-        let tensor = import.constant(1)?;
-        let &[rows, columns] = tensor.shape() else {
-            return Err(Error::argument("Gemm", "weight", "two axes", format!("shape {:?}", tensor.shape())));
-        };
-        let mut data = Tensor::zeros([columns, rows]);
-        for (i, value) in tensor.data().iter().enumerate() {
-            data.data_mut()[(i % columns) * rows + i / columns] = *value;
-        }
+        let data = apply(Arc::new(Transpose { axes: vec![1, 0] }), &[&import.constant(1)?])?;
         weight = import.replace_parameter(1, data);
     }
     let mut inputs = vec![x, weight];
-    if let Some(bias) = import.optional(2)? {
-        let shape = import.shape(bias);
-        // ONNX lets C be any shape that broadcasts to N x out; the ones in use are a row.
-        let bias = if shape.len() == 2 && shape[0] == 1 {
-            let tensor = import.constant(2)?.clone();
-            let out = tensor.shape()[1];
-            import.replace_parameter(2, tensor.reshape([out])?)
-        } else {
-            bias
-        };
+    if let Some(mut bias) = import.optional(2)? {
+        if let &[1, out] = import.shape(bias) {
+            let row = import.constant(2)?.reshape([out])?;
+            bias = import.replace_parameter(2, row);
+        }
         inputs.push(bias);
     }
     import.push(Linear, &inputs)

@@ -1,8 +1,8 @@
 //! The list of operators: a line for each file of this folder.
 
 use super::{
-    Example, activation, arithmetic, batch_norm, concat, conv, cross_entropy, dropout, global_pool, linear,
-    pad, pool, reshape, softmax,
+    Example, activation, arithmetic, batch_norm, broadcast, concat, conv, cross_entropy, dropout, gather,
+    global_pool, linear, mat_mul, pad, pool, reduce, reshape, slice, softmax, tile, transpose, unary,
 };
 use crate::error::Result;
 use crate::onnx::Import;
@@ -54,11 +54,59 @@ pub const OPERATORS: &[Entry] = &[
         onnx: &[("Add", arithmetic::import_add), ("Mul", arithmetic::import_mul)],
         examples: arithmetic::examples,
     },
+    Entry {
+        onnx: &[
+            ("Sub", broadcast::import),
+            ("Div", broadcast::import),
+            ("Pow", broadcast::import),
+            ("Max", broadcast::import),
+            ("Min", broadcast::import),
+            ("Sum", broadcast::import),
+        ],
+        examples: broadcast::examples,
+    },
+    Entry {
+        onnx: &[
+            ("Exp", unary::import),
+            ("Log", unary::import),
+            ("Sqrt", unary::import),
+            ("Abs", unary::import),
+            ("Neg", unary::import),
+            ("Reciprocal", unary::import),
+            ("Floor", unary::import),
+            ("Ceil", unary::import),
+            ("Round", unary::import),
+            ("Sign", unary::import),
+            ("Sin", unary::import),
+            ("Cos", unary::import),
+            ("Cast", unary::import_cast),
+        ],
+        examples: unary::examples,
+    },
+    Entry { onnx: &[], examples: mat_mul::examples },
+    Entry {
+        onnx: &[
+            ("ReduceSum", reduce::import),
+            ("ReduceMean", reduce::import),
+            ("ReduceMax", reduce::import),
+            ("ReduceMin", reduce::import),
+        ],
+        examples: reduce::examples,
+    },
+    Entry { onnx: &[("Transpose", transpose::import)], examples: transpose::examples },
+    Entry {
+        onnx: &[("Slice", slice::import_slice), ("Split", slice::import_split)],
+        examples: slice::examples,
+    },
+    Entry { onnx: &[("Tile", tile::import)], examples: tile::examples },
+    Entry { onnx: &[("Gather", gather::import)], examples: gather::examples },
     Entry { onnx: &[("Concat", concat::import)], examples: concat::examples },
     Entry {
         onnx: &[
             ("Flatten", reshape::import_flatten),
             ("Reshape", reshape::import_reshape),
+            ("Squeeze", reshape::import_squeeze),
+            ("Unsqueeze", reshape::import_unsqueeze),
             ("Identity", reshape::import_identity),
             ("Constant", reshape::import_constant),
         ],
@@ -66,7 +114,7 @@ pub const OPERATORS: &[Entry] = &[
     },
     Entry { onnx: &[("Dropout", dropout::import)], examples: dropout::examples },
     Entry { onnx: &[("Softmax", softmax::import)], examples: softmax::examples },
-    Entry { onnx: &[("Pad", pad::import), ("Gather", pad::import_gather)], examples: pad::examples },
+    Entry { onnx: &[("Pad", pad::import)], examples: pad::examples },
     Entry { onnx: &[], examples: cross_entropy::examples },
 ];
 

@@ -184,27 +184,6 @@ pub(super) fn import(import: &mut Import<'_>) -> Result<()> {
     import.push(Pad { mode, pads: sizes }, &[x])
 }
 
-/// `Gather` along a spatial axis with constant indices that mirror the edges: how [`PadMode::Symmetric`] is written.
-pub(super) fn import_gather(import: &mut Import<'_>) -> Result<()> {
-    let x = import.input(0)?;
-    let shape = import.shape(x).to_vec();
-    let (axis, index) = (import.axis("axis", 0, shape.len())?, import.constant_ints(1)?);
-    let unsupported =
-        || Error::unsupported("Gather", format!("axis {axis} of shape {shape:?} with these indices"));
-    let (size, dims) = (shape[axis], shape.len().max(2) - 2);
-    let added = index.len().checked_sub(size).filter(|_| axis >= 2 && dims <= 3).ok_or_else(unsupported)?;
-    let mirrors = |before: &usize| {
-        let cell = |i| pad::source(PadMode::Symmetric, size, *before, i).map(|cell| cell as i64);
-        *before <= size
-            && added - before <= size
-            && index.iter().enumerate().all(|(i, read)| cell(i) == Some(*read))
-    };
-    let before = (0..=added).find(mirrors).ok_or_else(unsupported)?;
-    let mut pads = [(0, 0); 3];
-    pads[axis + 1 - dims] = (before, added - before);
-    import.push(Pad { mode: PadMode::Symmetric, pads }, &[x])
-}
-
 pub(super) fn examples() -> Vec<Example> {
     let modes =
         [PadMode::Constant(1.5), PadMode::Replicate, PadMode::Reflect, PadMode::Symmetric, PadMode::Circular];

@@ -1,5 +1,5 @@
 use svertka::Activation;
-use svertka::ops::Activate;
+use svertka::ops::{Activate, Unary, UnaryFunction};
 
 use crate::{Case, case};
 
@@ -17,5 +17,26 @@ pub(crate) fn cases() -> Vec<Case> {
         (Activation::Gelu, "Gelu: inputs: expected 1, received 2"),
     ]
     .map(|(activation, message)| case(Activate(activation), [&[3], &[3]], message))
-    .into()
+    .into_iter()
+    .chain(unary())
+    .collect()
+}
+
+fn unary() -> [Case; 13] {
+    [
+        (UnaryFunction::Exp, "Exp: inputs: expected 1, received 2"),
+        (UnaryFunction::Log, "Log: inputs: expected 1, received 2"),
+        (UnaryFunction::Sqrt, "Sqrt: inputs: expected 1, received 2"),
+        (UnaryFunction::Abs, "Abs: inputs: expected 1, received 2"),
+        (UnaryFunction::Neg, "Neg: inputs: expected 1, received 2"),
+        (UnaryFunction::Reciprocal, "Reciprocal: inputs: expected 1, received 2"),
+        (UnaryFunction::Floor, "Floor: inputs: expected 1, received 2"),
+        (UnaryFunction::Ceil, "Ceil: inputs: expected 1, received 2"),
+        (UnaryFunction::Round, "Round: inputs: expected 1, received 2"),
+        (UnaryFunction::Trunc, "Trunc: inputs: expected 1, received 2"),
+        (UnaryFunction::Sign, "Sign: inputs: expected 1, received 2"),
+        (UnaryFunction::Sin, "Sin: inputs: expected 1, received 2"),
+        (UnaryFunction::Cos, "Cos: inputs: expected 1, received 2"),
+    ]
+    .map(|(function, message)| case(Unary(function), [&[3], &[3]], message))
 }

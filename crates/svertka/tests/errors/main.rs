@@ -5,7 +5,10 @@ use std::sync::Arc;
 use svertka::ops::{Operator, examples};
 
 mod activation;
+mod arithmetic;
+mod axes;
 mod conv;
+mod linear;
 mod pool;
 
 /// An operator, shapes of inputs that it must refuse, and what it must say.
@@ -20,7 +23,10 @@ fn case<const N: usize>(op: impl Operator + 'static, inputs: [&[usize]; N], mess
 }
 
 fn cases() -> Vec<Case> {
-    [activation::cases(), conv::cases(), pool::cases()].into_iter().flatten().collect()
+    [activation::cases(), arithmetic::cases(), axes::cases(), conv::cases(), linear::cases(), pool::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 #[test]
