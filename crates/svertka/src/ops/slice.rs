@@ -25,6 +25,9 @@ pub struct Range {
 impl Range {
     /// The first element and how many there are, on an axis of `size`.
     fn resolve(&self, size: usize) -> (usize, usize) {
+        if size == 0 {
+            return (0, 0);
+        }
         let size = size as i64;
         let clamp = |bound: i64, low: i64, high: i64| {
             (if bound < 0 { bound.saturating_add(size) } else { bound }).clamp(low, high)
