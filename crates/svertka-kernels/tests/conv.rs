@@ -81,6 +81,11 @@ fn named() -> Vec<(&'static str, ConvGeometry)> {
             "slices with mixed taps and groups of images",
             geometry([16, 1, 32, 1], [1, 20, 19], [1, 5, 5], one, one, none),
         ),
+        (
+            "squares in a few chunks",
+            geometry([2, 41, 24, 1], [1, 13, 19], [1, 3, 3], one, one, [(0, 0), (2, 1), (0, 2)]),
+        ),
+        ("squares in many chunks", geometry([3, 24, 17, 1], [1, 57, 50], [1, 3, 3], one, one, same)),
         ("empty batch", geometry([0, 3, 5, 1], [1, 4, 5], [1, 3, 3], one, one, same)),
     ]
 }
@@ -188,7 +193,7 @@ impl Case {
         let mut dx = rubbish(x.len());
         input.run(cpu, &dy, &packed, &mut dx, &mut rubbish(input.scratch_len(threads)));
 
-        let weight = WeightGradient::with_algorithm(g, algorithm).unwrap();
+        let weight = WeightGradient::with_algorithm(g, algorithm).unwrap_or_else(|| WeightGradient::new(g));
         let mut dw = rubbish(g.weight_len()).to_vec();
         let mut db = rubbish(g.out_channels).to_vec();
         weight.run(cpu, &x, &dy, &mut dw, Some(&mut db), &mut rubbish(weight.scratch_len(threads)));
@@ -360,10 +365,14 @@ fn gradients_are_the_adjoints_of_the_forward_pass() {
 }
 
 #[test]
-fn depthwise_is_chosen_where_it_can_and_direct_elsewhere() {
+fn depthwise_and_winograd_are_chosen_where_they_pay_and_direct_elsewhere() {
     for (name, g) in named() {
         let depthwise = name.starts_with("depthwise") && !name.contains("multiplier");
-        let expected = if depthwise { Algorithm::Depthwise } else { Algorithm::Direct };
+        let expected = match name {
+            _ if depthwise => Algorithm::Depthwise,
+            _ if name.starts_with("squares") => Algorithm::WinogradFour,
+            _ => Algorithm::Direct,
+        };
         assert_eq!(Algorithm::choose(&g), expected, "{name}");
         assert_eq!(Forward::new(&g).algorithm(), expected);
         assert_eq!(Forward::with_algorithm(&g, Algorithm::Depthwise).is_some(), depthwise);

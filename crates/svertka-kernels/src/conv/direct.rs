@@ -29,12 +29,12 @@ pub(crate) struct Side {
 }
 
 impl Side {
-    fn blocks(self) -> usize {
+    pub(crate) fn blocks(self) -> usize {
         blocks(self.channels)
     }
 
     /// Elements of one image.
-    fn image_len(self) -> usize {
+    pub(crate) fn image_len(self) -> usize {
         self.blocks() * self.cells * BLOCK
     }
 }

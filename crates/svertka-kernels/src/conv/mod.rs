@@ -3,7 +3,7 @@
 //! Forward: [`Forward`] computes `y = x * weight + bias`; [`InputGradient`] and [`WeightGradient`] are its two adjoints. Activations are blocked
 //! (see [`crate::layout`]), weights plain `O x C/groups x D x H x W` until `pack` arranges them for one pass.
 //!
-//! Each algorithm is one file: `direct.rs`, with its weight gradient in `weight_gradient.rs`, and `depthwise.rs`. They share the loops of
+//! Each algorithm is one file: `direct.rs`, with its weight gradient in `weight_gradient.rs`, `depthwise.rs` and `winograd.rs`. They share the loops of
 //! `tile.rs`, the tables of `windows.rs`, where padding, stride and dilation are turned into offsets so that no algorithm mentions them, and,
 //! for weight gradients, the walk of `sweep.rs`. Sums have one order, whatever the number of threads and the place of an image in its batch.
 //! Taps on padding are left out of the sum, so not even an infinite weight meets a padded zero.
@@ -32,12 +32,14 @@ mod sweep;
 pub(crate) mod tile;
 mod weight_gradient;
 mod windows;
+mod winograd;
 
 use crate::cpu::Cpu;
 use crate::geometry::ConvGeometry;
 use depthwise::{Depthwise, DepthwiseWeightGradient};
 use direct::Direct;
 use weight_gradient::DirectWeightGradient;
+use winograd::Winograd;
 
 /// A way to compute a convolution and its gradients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,27 +49,34 @@ pub enum Algorithm {
     Direct,
     /// Vectors of channels that do not mix: as many groups as input and output channels.
     Depthwise,
+    /// Winograd's filtering by squares of 2 x 2 outputs; not for weight gradients.
+    WinogradTwo,
+    /// Winograd's filtering by squares of 4 x 4 outputs; not for weight gradients.
+    WinogradFour,
 }
 
 impl Algorithm {
     /// Every algorithm.
-    pub const ALL: [Self; 2] = [Self::Direct, Self::Depthwise];
+    pub const ALL: [Self; 4] = [Self::Direct, Self::Depthwise, Self::WinogradTwo, Self::WinogradFour];
 
     /// Lower-case name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Depthwise => "depthwise",
+            Self::WinogradTwo => "winograd 2x2",
+            Self::WinogradFour => "winograd 4x4",
         }
     }
 
-    /// Whether this algorithm can compute `geometry`.
+    /// Whether this algorithm can compute `geometry`, forward and back to the input.
     pub fn supports(self, geometry: &ConvGeometry) -> bool {
         match self {
             Self::Direct => true,
             Self::Depthwise => {
                 geometry.groups == geometry.in_channels && geometry.groups == geometry.out_channels
             }
+            Self::WinogradTwo | Self::WinogradFour => winograd::supports(geometry),
         }
     }
 
@@ -76,27 +85,31 @@ impl Algorithm {
         // With one channel in all, depthwise vectors would hold one real lane; the tile's do too, but it has more pixels in flight.
         if geometry.in_channels > 1 && Self::Depthwise.supports(geometry) {
             Self::Depthwise
+        } else if Self::WinogradFour.supports(geometry) && winograd::pays(geometry) {
+            Self::WinogradFour
         } else {
             Self::Direct
         }
     }
 }
 
-/// The two algorithms of a pass.
+/// The algorithms of a pass.
 #[derive(Debug)]
 enum Plan<A, B> {
     Direct(A),
     Depthwise(B),
+    Winograd(Winograd),
 }
 
-/// Constructors and sizes that the three passes share.
+/// Constructors that the two passes with packed weights share.
 macro_rules! pass {
-    ($(#[$doc:meta])* $name:ident: $direct:ty = $make_direct:expr, $depthwise:ty = $make_depthwise:expr) => {
+    ($(#[$doc:meta])* $name:ident: $direct:expr, $depthwise:expr, $winograd:expr) => {
         $(#[$doc])*
         #[derive(Debug)]
         pub struct $name {
             geometry: ConvGeometry,
-            plan: Plan<$direct, $depthwise>,
+            algorithm: Algorithm,
+            plan: Plan<Direct, Depthwise>,
         }
 
         impl $name {
@@ -112,23 +125,39 @@ macro_rules! pass {
 
             fn planned(geometry: &ConvGeometry, algorithm: Algorithm) -> Self {
                 let plan = match algorithm {
-                    Algorithm::Direct => Plan::Direct($make_direct(geometry)),
-                    Algorithm::Depthwise => Plan::Depthwise($make_depthwise(geometry)),
+                    Algorithm::Direct => Plan::Direct($direct(geometry)),
+                    Algorithm::Depthwise => Plan::Depthwise($depthwise(geometry)),
+                    Algorithm::WinogradTwo => Plan::Winograd($winograd(geometry, 2)),
+                    Algorithm::WinogradFour => Plan::Winograd($winograd(geometry, 4)),
                 };
-                Self { geometry: *geometry, plan }
+                Self { geometry: *geometry, algorithm, plan }
             }
 
             /// The algorithm in use.
             pub fn algorithm(&self) -> Algorithm {
-                match self.plan {
-                    Plan::Direct(_) => Algorithm::Direct,
-                    Plan::Depthwise(_) => Algorithm::Depthwise,
-                }
+                self.algorithm
             }
 
             /// What the plan was made for.
             pub fn geometry(&self) -> &ConvGeometry {
                 &self.geometry
+            }
+
+            /// Elements of the packed weight.
+            pub fn packed_len(&self) -> usize {
+                match &self.plan {
+                    Plan::Direct(plan) => plan.packed_len(),
+                    Plan::Depthwise(plan) => plan.packed_len(),
+                    Plan::Winograd(plan) => plan.packed_len(),
+                }
+            }
+
+            /// Elements of scratch memory on `threads` threads.
+            pub fn scratch_len(&self, threads: usize) -> usize {
+                match &self.plan {
+                    Plan::Direct(_) | Plan::Depthwise(_) => 0,
+                    Plan::Winograd(plan) => plan.scratch_len(threads),
+                }
             }
         }
     };
@@ -136,28 +165,27 @@ macro_rules! pass {
 
 pass! {
     /// `y = x * weight + bias`.
-    Forward: Direct = Direct::forward, Depthwise = Depthwise::forward
+    Forward: Direct::forward, Depthwise::forward, Winograd::forward
 }
 
 pass! {
     /// The gradient for the input.
-    InputGradient: Direct = Direct::input_gradient, Depthwise = Depthwise::input_gradient
+    InputGradient: Direct::input_gradient, Depthwise::input_gradient, Winograd::input_gradient
 }
 
-pass! {
-    /// The gradients for weight and bias.
-    WeightGradient: DirectWeightGradient = DirectWeightGradient::new, DepthwiseWeightGradient = DepthwiseWeightGradient::new
+/// The gradients for weight and bias.
+#[derive(Debug)]
+pub struct WeightGradient {
+    plan: WeightPlan,
+}
+
+#[derive(Debug)]
+enum WeightPlan {
+    Direct(DirectWeightGradient),
+    Depthwise(DepthwiseWeightGradient),
 }
 
 impl Forward {
-    /// Elements of the packed weight.
-    pub fn packed_len(&self) -> usize {
-        match &self.plan {
-            Plan::Direct(plan) => plan.packed_len(),
-            Plan::Depthwise(plan) => plan.packed_len(),
-        }
-    }
-
     /// Arranges the plain `weight` for [`Forward::run`].
     ///
     /// # Panics
@@ -165,21 +193,18 @@ impl Forward {
     pub fn pack(&self, cpu: &Cpu, weight: &[f32], packed: &mut [f32]) {
         assert_eq!(weight.len(), self.geometry.weight_len(), "weight");
         let (group_in, taps) = weight_sizes(&self.geometry);
+        let start = |o, c| (o * group_in + c % group_in) * taps;
         match &self.plan {
-            Plan::Direct(plan) => plan.pack(cpu, weight, packed, |o, c| (o * group_in + c % group_in) * taps),
+            Plan::Direct(plan) => plan.pack(cpu, weight, packed, start),
             Plan::Depthwise(plan) => plan.pack(weight, packed),
+            Plan::Winograd(plan) => plan.pack(cpu, weight, packed, start),
         }
-    }
-
-    /// Elements of scratch memory on `threads` threads; neither algorithm needs any today.
-    pub fn scratch_len(&self, _threads: usize) -> usize {
-        0
     }
 
     /// Computes the blocked `y` of the blocked `x`; `bias` has one value for each output channel. Unused lanes of `y` become zero.
     ///
     /// # Panics
-    /// Where a slice has not the length that the geometry and [`Forward::packed_len`] say.
+    /// Where a slice has not the length that the geometry and [`Forward::packed_len`] say, or `scratch` less than [`Forward::scratch_len`].
     pub fn run(
         &self,
         cpu: &Cpu,
@@ -187,24 +212,17 @@ impl Forward {
         packed: &[f32],
         bias: Option<&[f32]>,
         y: &mut [f32],
-        _scratch: &mut [f32],
+        scratch: &mut [f32],
     ) {
         match &self.plan {
             Plan::Direct(plan) => plan.run(cpu, x, packed, bias, y),
             Plan::Depthwise(plan) => plan.run(cpu, x, packed, bias, y),
+            Plan::Winograd(plan) => plan.run(cpu, x, packed, bias, y, scratch),
         }
     }
 }
 
 impl InputGradient {
-    /// Elements of the packed weight.
-    pub fn packed_len(&self) -> usize {
-        match &self.plan {
-            Plan::Direct(plan) => plan.packed_len(),
-            Plan::Depthwise(plan) => plan.packed_len(),
-        }
-    }
-
     /// Arranges the plain `weight` for [`InputGradient::run`].
     ///
     /// # Panics
@@ -212,35 +230,55 @@ impl InputGradient {
     pub fn pack(&self, cpu: &Cpu, weight: &[f32], packed: &mut [f32]) {
         assert_eq!(weight.len(), self.geometry.weight_len(), "weight");
         let (group_in, taps) = weight_sizes(&self.geometry);
+        let start = |c, o| (o * group_in + c % group_in) * taps;
         match &self.plan {
-            Plan::Direct(plan) => plan.pack(cpu, weight, packed, |c, o| (o * group_in + c % group_in) * taps),
+            Plan::Direct(plan) => plan.pack(cpu, weight, packed, start),
             Plan::Depthwise(plan) => plan.pack(weight, packed),
+            Plan::Winograd(plan) => plan.pack(cpu, weight, packed, start),
         }
-    }
-
-    /// Elements of scratch memory on `threads` threads; neither algorithm needs any today.
-    pub fn scratch_len(&self, _threads: usize) -> usize {
-        0
     }
 
     /// Computes the whole blocked `dx` from the blocked `dy`; cells that no window reads become zero, and so do unused lanes.
     ///
     /// # Panics
-    /// Where a slice has not the length that the geometry and [`InputGradient::packed_len`] say.
-    pub fn run(&self, cpu: &Cpu, dy: &[f32], packed: &[f32], dx: &mut [f32], _scratch: &mut [f32]) {
+    /// Where a slice has not the length that the geometry and [`InputGradient::packed_len`] say, or `scratch` less than
+    /// [`InputGradient::scratch_len`].
+    pub fn run(&self, cpu: &Cpu, dy: &[f32], packed: &[f32], dx: &mut [f32], scratch: &mut [f32]) {
         match &self.plan {
             Plan::Direct(plan) => plan.run(cpu, dy, packed, None, dx),
             Plan::Depthwise(plan) => plan.run(cpu, dy, packed, None, dx),
+            Plan::Winograd(plan) => plan.run(cpu, dy, packed, None, dx, scratch),
         }
     }
 }
 
 impl WeightGradient {
+    /// The plan for `geometry` with the algorithm that suits it.
+    pub fn new(geometry: &ConvGeometry) -> Self {
+        let plan = match Algorithm::choose(geometry) {
+            Algorithm::Depthwise => WeightPlan::Depthwise(DepthwiseWeightGradient::new(geometry)),
+            _ => WeightPlan::Direct(DirectWeightGradient::new(geometry)),
+        };
+        Self { plan }
+    }
+
+    /// The plan with the named algorithm, if that can compute the weight gradient of `geometry`.
+    pub fn with_algorithm(geometry: &ConvGeometry, algorithm: Algorithm) -> Option<Self> {
+        let plan = match algorithm {
+            Algorithm::Direct => WeightPlan::Direct(DirectWeightGradient::new(geometry)),
+            Algorithm::Depthwise if algorithm.supports(geometry) => {
+                WeightPlan::Depthwise(DepthwiseWeightGradient::new(geometry))
+            }
+            _ => return None,
+        };
+        Some(Self { plan })
+    }
+
     /// Elements of scratch memory on `threads` threads.
     pub fn scratch_len(&self, threads: usize) -> usize {
         match &self.plan {
-            Plan::Direct(plan) => plan.scratch_len(threads),
-            Plan::Depthwise(plan) => plan.scratch_len(threads),
+            WeightPlan::Direct(plan) => plan.scratch_len(threads),
+            WeightPlan::Depthwise(plan) => plan.scratch_len(threads),
         }
     }
 
@@ -258,8 +296,8 @@ impl WeightGradient {
         scratch: &mut [f32],
     ) {
         match &self.plan {
-            Plan::Direct(plan) => plan.run(cpu, x, dy, dw, db, scratch),
-            Plan::Depthwise(plan) => plan.run(cpu, x, dy, dw, db, scratch),
+            WeightPlan::Direct(plan) => plan.run(cpu, x, dy, dw, db, scratch),
+            WeightPlan::Depthwise(plan) => plan.run(cpu, x, dy, dw, db, scratch),
         }
     }
 }
