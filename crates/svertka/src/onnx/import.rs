@@ -138,8 +138,18 @@ impl Import<'_> {
         self.node.output.iter().filter(|name| !name.is_empty()).count()
     }
 
+    /// Whether the file names output `i`.
+    pub fn names_output(&self, i: usize) -> bool {
+        self.node.output.get(i).is_some_and(|name| !name.is_empty())
+    }
+
     fn input_name(&self, i: usize) -> Option<&str> {
         self.node.input.get(i).map(String::as_str).filter(|name| !name.is_empty())
+    }
+
+    /// Whether input `i` is given.
+    pub fn has_input(&self, i: usize) -> bool {
+        self.input_name(i).is_some()
     }
 
     /// Input `i`; a constant becomes a parameter.

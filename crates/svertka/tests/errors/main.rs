@@ -5,8 +5,21 @@ use std::sync::Arc;
 use svertka::ops::{Operator, examples};
 
 mod activation;
+mod batch_norm;
 mod conv;
+mod dropout;
+mod group_norm;
+mod hardmax;
+mod instance_norm;
+mod layer_norm;
+mod likelihood_loss;
+mod local_response_norm;
+mod lp_norm;
+mod mean_variance_norm;
 mod pool;
+mod prelu;
+mod rms_norm;
+mod softmax;
 
 /// An operator, shapes of inputs that it must refuse, and what it must say.
 struct Case {
@@ -20,7 +33,27 @@ fn case<const N: usize>(op: impl Operator + 'static, inputs: [&[usize]; N], mess
 }
 
 fn cases() -> Vec<Case> {
-    [activation::cases(), conv::cases(), pool::cases()].into_iter().flatten().collect()
+    [
+        activation::cases(),
+        conv::cases(),
+        pool::cases(),
+        batch_norm::cases(),
+        dropout::cases(),
+        group_norm::cases(),
+        hardmax::cases(),
+        instance_norm::cases(),
+        layer_norm::cases(),
+        likelihood_loss::cases(),
+        local_response_norm::cases(),
+        lp_norm::cases(),
+        mean_variance_norm::cases(),
+        prelu::cases(),
+        rms_norm::cases(),
+        softmax::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 #[test]
