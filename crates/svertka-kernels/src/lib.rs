@@ -19,6 +19,7 @@ pub mod likelihood;
 pub mod lines;
 pub mod matmul;
 pub mod norm;
+pub mod optimizer_rule;
 pub mod pad;
 pub mod planes;
 pub mod pool;

@@ -113,10 +113,9 @@ impl Lines {
     ) -> [[f64; TILE]; OUT] {
         let mut sums = [[0.0; TILE]; OUT];
         for piece in self.stretches(tile).flat_map(|stretch| pieces(stretch, usize::MAX)) {
-            for lane in 0..piece.len() {
-                let terms = term(piece.start + lane, lane);
-                for out in 0..OUT {
-                    sums[out][lane] += terms[out];
+            for (lane, at) in piece.enumerate() {
+                for (sums, term) in sums.iter_mut().zip(term(at, lane)) {
+                    sums[lane] += term;
                 }
             }
         }

@@ -120,7 +120,7 @@ pub fn prelu_slope_gradient(cpu: &Cpu, slopes: &Slopes, x: &[f32], dy: &[f32], d
     let last = slopes.last();
     // The elements of a slope: rows of this length.
     let row = if last.differ { 1 } else { last.size };
-    let rows = if row == 0 { 0 } else { shared / row };
+    let rows = shared.checked_div(row).unwrap_or(0);
     let out = SharedMut::new(dslope);
     run_ranges(cpu, slopes.count, shared, |range| {
         for slope in range {

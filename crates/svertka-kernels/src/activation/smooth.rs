@@ -85,7 +85,7 @@ pub(super) struct GeluTanh;
 
 impl GeluTanh {
     /// `2 sqrt(2 / pi)`.
-    const SLOPE: f32 = 1.595_769_1;
+    const SLOPE: f32 = 1.595_769;
     const CUBE: f32 = 0.044_715;
 
     /// The gate and `x^2`.

@@ -3,7 +3,7 @@
 use super::{
     Example, activation, arithmetic, batch_norm, concat, conv, cross_entropy, dropout, global_pool,
     group_norm, hardmax, instance_norm, layer_norm, likelihood_loss, linear, local_response_norm, lp_norm,
-    mean_variance_norm, pad, pool, prelu, reshape, rms_norm, softmax,
+    mean_variance_norm, optimizer_step, pad, pool, prelu, reshape, rms_norm, softmax,
 };
 use crate::error::Result;
 use crate::onnx::Import;
@@ -111,6 +111,15 @@ pub const OPERATORS: &[Entry] = &[
     },
     Entry { onnx: &[("Pad", pad::import), ("Gather", pad::import_gather)], examples: pad::examples },
     Entry { onnx: &[], examples: cross_entropy::examples },
+    // Without examples: a step has no gradient.
+    Entry {
+        onnx: &[
+            ("Adam", optimizer_step::import_adam),
+            ("Adagrad", optimizer_step::import_adagrad),
+            ("Momentum", optimizer_step::import_momentum),
+        ],
+        examples: Vec::new,
+    },
 ];
 
 /// The examples of every operator.

@@ -16,6 +16,7 @@ mod likelihood_loss;
 mod local_response_norm;
 mod lp_norm;
 mod mean_variance_norm;
+mod optimizer_step;
 mod pool;
 mod prelu;
 mod rms_norm;
@@ -47,6 +48,7 @@ fn cases() -> Vec<Case> {
         local_response_norm::cases(),
         lp_norm::cases(),
         mean_variance_norm::cases(),
+        optimizer_step::cases(),
         prelu::cases(),
         rms_norm::cases(),
         softmax::cases(),
