@@ -1,60 +1,84 @@
-//! Softmax and cross-entropy over the rows of a plain `[rows][classes]` matrix. The largest element of a row is taken away first, so nothing
-//! overflows.
+//! Softmax and its kin over the lines of a plain tensor, cross-entropy over the rows of a plain `[rows][classes]` matrix. The largest element of a
+//! line is taken away first, so nothing overflows.
+
+use std::ops::Range;
 
 use crate::cpu::{Cpu, Isa};
 use crate::elementwise::{Lanewise, fold, map_part, run_ranges};
+use crate::lines::{Lines, TILE, Tile};
 use crate::simd::{LANES, Simd, exp};
 use crate::threads::SharedMut;
 
-/// `y = e^x / sum(e^x)` in each row.
+/// `y = e^x / sum(e^x)` in each line.
 ///
 /// # Panics
-/// Where a slice has not `rows * classes` elements.
-pub fn softmax(cpu: &Cpu, rows: usize, classes: usize, x: &[f32], y: &mut [f32]) {
-    assert_eq!(x.len(), rows * classes);
-    for_rows(cpu, rows, classes, y, |row, y| {
-        softmax_row(cpu.isa, &x[row * classes..][..classes], y);
+/// Where a slice has not as many elements as the lines.
+pub fn softmax(cpu: &Cpu, lines: Lines, x: &[f32], y: &mut [f32]) {
+    exponentials(cpu, lines, x, y, |sum| sum as f32, |y, _, _, sum| *y /= sum);
+}
+
+/// Gradient of [`softmax`] from its output: `dx = y (dy - sum(dy y))` in each line.
+///
+/// # Panics
+/// Where a slice has not as many elements as the lines.
+pub fn softmax_backward(cpu: &Cpu, lines: Lines, y: &[f32], dy: &[f32], dx: &mut [f32]) {
+    assert!(y.len() == lines.elements() && dy.len() == y.len());
+    lines.fill(cpu, dx, |tile| {
+        let [dots] = lines.sums(tile, |at, _| [f64::from(y[at]) * f64::from(dy[at])]);
+        let dots = dots.map(|dot| dot as f32);
+        move |at, lane| y[at] * (dy[at] - dots[lane])
     });
 }
 
-/// Gradient of [`softmax`] from its output: `dx = y (dy - sum(dy y))` in each row.
+/// `y = x - log(sum(e^x))` in each line.
 ///
 /// # Panics
-/// Where a slice has not `rows * classes` elements.
-pub fn softmax_backward(cpu: &Cpu, rows: usize, classes: usize, y: &[f32], dy: &[f32], dx: &mut [f32]) {
-    assert!(y.len() == rows * classes && dy.len() == y.len());
-    for_rows(cpu, rows, classes, dx, |row, dx| {
-        let (y, dy) = (&y[row * classes..][..classes], &dy[row * classes..][..classes]);
-        let dot = y.iter().zip(dy).map(|(&y, &dy)| f64::from(y) * f64::from(dy)).sum::<f64>() as f32;
-        dx.iter_mut().zip(y.iter().zip(dy)).for_each(|(dx, (y, dy))| *dx = y * (dy - dot));
+/// Where a slice has not as many elements as the lines.
+pub fn log_softmax(cpu: &Cpu, lines: Lines, x: &[f32], y: &mut [f32]) {
+    // Two steps: their sum may have lost the digits of the logarithm.
+    exponentials(cpu, lines, x, y, |sum| sum.ln() as f32, |y, x, max, log_sum| *y = (x - max) - log_sum);
+}
+
+/// Gradient of [`log_softmax`] from its output: `dx = dy - e^y sum(dy)` in each line.
+///
+/// # Panics
+/// Where a slice has not as many elements as the lines.
+pub fn log_softmax_backward(cpu: &Cpu, lines: Lines, y: &[f32], dy: &[f32], dx: &mut [f32]) {
+    assert!(y.len() == lines.elements() && dy.len() == y.len() && dx.len() == y.len());
+    let dx = SharedMut::new(dx);
+    lines.run(cpu, |tile| {
+        let [sums] = lines.sums(tile, |at, _| [f64::from(dy[at])]);
+        for stretch in lines.stretches(tile) {
+            // SAFETY: each element belongs to one tile.
+            let dx = unsafe { dx.slice(stretch.start, stretch.len()) };
+            map_part(cpu.isa, Exp { shift: 0.0 }, [Some(&y[stretch.clone()])], [&mut *dx]);
+            for (i, (dx, dy)) in dx.iter_mut().zip(&dy[stretch]).enumerate() {
+                *dx = dy - *dx * sums[lane(lines, i)] as f32;
+            }
+        }
     });
 }
 
-/// `y = x - log(sum(e^x))` in each row.
+/// One at the first maximum of each line, zero elsewhere. Not-a-number counts as larger than any number.
 ///
 /// # Panics
-/// Where a slice has not `rows * classes` elements.
-pub fn log_softmax(cpu: &Cpu, rows: usize, classes: usize, x: &[f32], y: &mut [f32]) {
-    assert_eq!(x.len(), rows * classes);
-    for_rows(cpu, rows, classes, y, |row, y| {
-        let x = &x[row * classes..][..classes];
-        let (max, log_sum) = log_sum_exp(cpu.isa, x);
-        // Two steps: their sum may have lost the digits of the logarithm.
-        y.iter_mut().zip(x).for_each(|(y, x)| *y = (x - max) - log_sum as f32);
-    });
-}
-
-/// Gradient of [`log_softmax`] from its output: `dx = dy - e^y sum(dy)` in each row.
-///
-/// # Panics
-/// Where a slice has not `rows * classes` elements.
-pub fn log_softmax_backward(cpu: &Cpu, rows: usize, classes: usize, y: &[f32], dy: &[f32], dx: &mut [f32]) {
-    assert!(y.len() == rows * classes && dy.len() == y.len());
-    for_rows(cpu, rows, classes, dx, |row, dx| {
-        let (y, dy) = (&y[row * classes..][..classes], &dy[row * classes..][..classes]);
-        map_part(cpu.isa, Exp { shift: 0.0 }, [Some(y)], [&mut *dx]);
-        let sum = dy.iter().map(|&dy| f64::from(dy)).sum::<f64>() as f32;
-        dx.iter_mut().zip(dy).for_each(|(dx, dy)| *dx = dy - *dx * sum);
+/// Where a slice has not as many elements as the lines.
+pub fn hardmax(cpu: &Cpu, lines: Lines, x: &[f32], y: &mut [f32]) {
+    assert_eq!(x.len(), lines.elements());
+    lines.fill(cpu, y, |tile| {
+        let mut largest = [(f32::NEG_INFINITY, usize::MAX); TILE];
+        for stretch in lines.stretches(tile) {
+            for (i, at) in stretch.enumerate() {
+                let (max, place) = &mut largest[lane(lines, i)];
+                if *place == usize::MAX || x[at] > *max || (x[at].is_nan() && !max.is_nan()) {
+                    (*max, *place) = (x[at], at);
+                }
+            }
+        }
+        if lines.inner == 1 {
+            largest = [largest[0]; TILE];
+        }
+        move |at, lane| if largest[lane].1 == at { 1.0 } else { 0.0 }
     });
 }
 
@@ -135,6 +159,60 @@ fn for_rows(cpu: &Cpu, rows: usize, classes: usize, out: &mut [f32], f: impl Fn(
     });
 }
 
+/// Where in a tile the line is to which the element `i` of a stretch belongs.
+fn lane(lines: Lines, i: usize) -> usize {
+    if lines.inner == 1 { 0 } else { i }
+}
+
+/// Writes `e^(x - max)` to `y`, then calls `finish(y, x, max, of_sum(sum))` for each element with the maximum and the sum of its line.
+fn exponentials(
+    cpu: &Cpu,
+    lines: Lines,
+    x: &[f32],
+    y: &mut [f32],
+    of_sum: impl Fn(f64) -> f32 + Sync,
+    finish: impl Fn(&mut f32, f32, f32, f32) + Sync,
+) {
+    assert!(x.len() == lines.elements() && y.len() == x.len());
+    let y = SharedMut::new(y);
+    // SAFETY: each element belongs to one tile, and the stretches of a tile come one after the other.
+    let part = |stretch: &Range<usize>| unsafe { y.slice(stretch.start, stretch.len()) };
+    lines.run(cpu, |tile| {
+        let (max, mut sums) = (maxima(lines, tile, x), [0.0; TILE]);
+        for stretch in lines.stretches(tile) {
+            let (x, y) = (&x[stretch.clone()], part(&stretch));
+            if lines.inner == 1 {
+                map_part(cpu.isa, Exp { shift: max[0] }, [Some(x)], [&mut *y]);
+            } else {
+                map_part(cpu.isa, ExpDifference, [Some(x), Some(&max[..x.len()])], [&mut *y]);
+            }
+            for (i, y) in y.iter().enumerate() {
+                sums[lane(lines, i)] += f64::from(*y);
+            }
+        }
+        let sums = sums.map(&of_sum);
+        for stretch in lines.stretches(tile) {
+            for (i, (y, x)) in part(&stretch).iter_mut().zip(&x[stretch]).enumerate() {
+                let lane = lane(lines, i);
+                finish(y, *x, max[lane], sums[lane]);
+            }
+        }
+    });
+}
+
+/// The largest element of each line of a tile.
+fn maxima(lines: Lines, tile: Tile, x: &[f32]) -> [f32; TILE] {
+    let mut max = [f32::NEG_INFINITY; TILE];
+    for stretch in lines.stretches(tile) {
+        if lines.inner == 1 {
+            max[0] = max[0].max(maximum(&x[stretch]));
+        } else {
+            max.iter_mut().zip(&x[stretch]).for_each(|(max, x)| *max = max.max(*x));
+        }
+    }
+    max
+}
+
 fn softmax_row(isa: Isa, x: &[f32], y: &mut [f32]) {
     map_part(isa, Exp { shift: maximum(x) }, [Some(x)], [&mut *y]);
     let sum = y.iter().map(|&y| f64::from(y)).sum::<f64>() as f32;
@@ -167,6 +245,17 @@ impl Lanewise<1, 1> for Exp {
     #[inline(always)]
     fn step<S: Simd>(&self, s: S, [x]: [S::V; 1], _: [S::V; 1]) -> [S::V; 1] {
         [exp(s, s.sub(x, s.splat(self.shift)))]
+    }
+}
+
+/// `e^(a - b)`.
+#[derive(Clone, Copy)]
+struct ExpDifference;
+
+impl Lanewise<2, 1> for ExpDifference {
+    #[inline(always)]
+    fn step<S: Simd>(&self, s: S, [a, b]: [S::V; 2], _: [S::V; 1]) -> [S::V; 1] {
+        [exp(s, s.sub(a, b))]
     }
 }
 

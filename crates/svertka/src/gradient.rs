@@ -72,7 +72,7 @@ impl GradientContext<'_> {
 
     /// The gradient of output `i`, if it has one.
     pub fn gradient_of(&self, i: usize) -> Option<Value> {
-        self.gradients.get(&self.node.outputs[i]).copied()
+        self.node.outputs.get(i).and_then(|output| self.gradients.get(output)).copied()
     }
 
     /// Whether anybody wants the gradient of input `i`.

@@ -12,10 +12,37 @@ pub fn exp<S: Simd>(s: S, x: S::V) -> S::V {
     let n = s.round(s.mul(x, s.splat(std::f32::consts::LOG2_E)));
     let r = s.fma(n, s.splat(-0.693_359_4), x);
     let r = s.fma(n, s.splat(2.121_944_4e-4), r);
-    let coefficients = [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
-    let p = coefficients.iter().fold(s.splat(1.987_569_1e-4), |p, &c| s.fma(p, r, s.splat(c)));
-    let p = s.add(s.fma(s.mul(p, r), r, r), s.splat(1.0));
+    let p = s.add(s.fma(s.mul(exp_tail(s, r), r), r, r), s.splat(1.0));
     s.mul_pow2(p, n)
+}
+
+/// `(e^r - 1 - r) / r^2` for `|r|` up to `ln 2 / 2`.
+#[inline(always)]
+fn exp_tail<S: Simd>(s: S, r: S::V) -> S::V {
+    let coefficients = [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
+    coefficients.iter().fold(s.splat(1.987_569_1e-4), |p, &c| s.fma(p, r, s.splat(c)))
+}
+
+/// `e^x - 1`: near zero the polynomial of [`exp`] without its one, which would take the digits.
+#[inline(always)]
+pub fn exp_m1<S: Simd>(s: S, x: S::V) -> S::V {
+    let far = s.sub(exp(s, x), s.splat(1.0));
+    let near = s.fma(s.mul(exp_tail(s, x), x), x, x);
+    s.if_gt(s.splat(0.34), s.max(x, s.sub(s.splat(0.0), x)), near, far)
+}
+
+/// `ln(1 + e^x)`, without overflow: `max(x, 0) + ln(1 + u)` with `u = e^-|x|`, and `ln(1 + u) = 2 artanh(z)` with `z = u / (u + 2)` below a third.
+#[inline(always)]
+pub fn ln_1p_exp<S: Simd>(s: S, x: S::V) -> S::V {
+    let zero = s.splat(0.0);
+    let magnitude = s.max(x, s.sub(zero, x));
+    let u = exp(s, s.sub(zero, magnitude));
+    let z = s.div(u, s.add(u, s.splat(2.0)));
+    let square = s.mul(z, z);
+    // The series of artanh; the first term left out is below 1e-8 of the sum.
+    let coefficients = [2.0 / 13.0, 2.0 / 11.0, 2.0 / 9.0, 2.0 / 7.0, 2.0 / 5.0, 2.0 / 3.0, 2.0];
+    let series = coefficients.iter().fold(s.splat(2.0 / 15.0), |p, &c| s.fma(p, square, s.splat(c)));
+    s.fma(series, z, s.max(zero, x))
 }
 
 /// `1 / (1 + e^-x)`.

@@ -101,7 +101,7 @@ pub unsafe trait Simd: Copy + Send + Sync + 'static {
     }
 }
 
-pub use math::{erf, exp, sigmoid, tanh};
+pub use math::{erf, exp, exp_m1, ln_1p_exp, sigmoid, tanh};
 
 #[cfg(test)]
 mod tests;

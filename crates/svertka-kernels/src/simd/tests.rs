@@ -54,6 +54,10 @@ impl WithSimd for Functions {
             assert!((first(exp(s, v)) / x.exp() - 1.0).abs() < 4e-7, "exp {x}");
             assert!((first(sigmoid(s, v)) * (1.0 + (-x).exp()) - 1.0).abs() < 6e-7, "sigmoid {x}");
             assert!((first(tanh(s, v)) - x.tanh()).abs() < 3e-7 * x.tanh().abs().max(1e-3), "tanh {x}");
+            let m1 = first(exp_m1(s, v));
+            assert!((m1 - x.exp_m1()).abs() <= 6e-7 * x.exp_m1().abs(), "exp_m1 {x}");
+            let softplus = if x > 0.0 { x + (-x).exp().ln_1p() } else { x.exp().ln_1p() };
+            assert!((first(ln_1p_exp(s, v)) / softplus - 1.0).abs() < 6e-7, "ln_1p_exp {x}");
             assert!((first(erf(s, v)) - reference_erf(x)).abs() < 5e-7, "erf {x}");
         }
     }

@@ -42,7 +42,7 @@ pub fn conv(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, spec: &ConvSpec)
 /// use std::sync::Arc;
 /// use svertka::{Tensor, apply, ops::Softmax};
 /// let x = Tensor::new([1, 2], &[0.0, 3.0_f32.ln()])?;
-/// let y = apply(Arc::new(Softmax), &[&x])?;
+/// let y = apply(Arc::new(Softmax::new(1)), &[&x])?;
 /// assert!((y.data()[1] - 0.75).abs() < 1e-6);
 /// # Ok::<(), svertka::Error>(())
 /// ```

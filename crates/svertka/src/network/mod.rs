@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use svertka_kernels::activation::Activation;
+
+mod activation;
+mod norm;
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
 use crate::ops::{
-    Activate, Add, AveragePool, BatchNorm, Concat, Dropout, Flatten, GlobalPool, Linear, MaxPool, Mul,
-    Operator, Reduction, Softmax,
+    Add, AveragePool, Concat, Dropout, Flatten, GlobalPool, Linear, MaxPool, Mul, Operator, Reduction,
 };
 use crate::spec::{ConvSpec, Padding, Sizes, window};
 use crate::tensor::Tensor;
@@ -172,38 +173,6 @@ impl Network {
         self.push(&name, Linear, &[x, weight, bias])
     }
 
-    /// Batch normalization.
-    ///
-    /// # Errors
-    /// Where the value has no channels.
-    pub fn batch_norm(&mut self, x: Value) -> Result<Value> {
-        let channels = self.shape(x).get(1).copied().unwrap_or(0);
-        let name = self.name("bn");
-        let mut inputs = vec![x];
-        for (suffix, value) in [("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)] {
-            inputs.push(self.constant(&format!("{name}.{suffix}"), channels, value));
-        }
-        self.push(&name, BatchNorm::default(), &inputs)
-    }
-
-    /// An elementwise nonlinearity.
-    ///
-    /// # Errors
-    /// None for a value of this network.
-    pub fn activation(&mut self, x: Value, activation: Activation) -> Result<Value> {
-        let op = Activate(activation);
-        let name = self.name(&op.name().to_lowercase());
-        self.push(&name, op, &[x])
-    }
-
-    /// `max(x, 0)`.
-    ///
-    /// # Errors
-    /// None for a value of this network.
-    pub fn relu(&mut self, x: Value) -> Result<Value> {
-        self.activation(x, Activation::Relu)
-    }
-
     /// Max pooling.
     ///
     /// # Errors
@@ -242,7 +211,7 @@ impl Network {
     pub fn dropout(&mut self, x: Value, p: f32) -> Result<Value> {
         let stream = self.graph.nodes().len() as u64;
         let name = self.name("dropout");
-        self.push(&name, Dropout { p, stream, training: false }, &[x])
+        self.push(&name, Dropout { p, stream, training: false, mask: false }, &[x])
     }
 
     /// `N x ...` to `N x features`.
@@ -279,15 +248,6 @@ impl Network {
     pub fn concat(&mut self, values: &[Value]) -> Result<Value> {
         let name = self.name("concat");
         self.push(&name, Concat { axis: 1 }, values)
-    }
-
-    /// Probabilities of classes.
-    ///
-    /// # Errors
-    /// Where the value is not `N x classes`.
-    pub fn softmax(&mut self, x: Value) -> Result<Value> {
-        let name = self.name("softmax");
-        self.push(&name, Softmax, &[x])
     }
 
     /// Adds a node for any operator with one output.

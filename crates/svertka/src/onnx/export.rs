@@ -11,7 +11,7 @@ use svertka_kernels::geometry::Window;
 use crate::error::Result;
 use crate::graph::{Graph, Node, Source, Value};
 
-/// The operator set written: the first with `Gelu`.
+/// The operator set written where no node needs a later one: the first with `Gelu`.
 const OPSET: i64 = 20;
 /// The domain of operators that ONNX does not have.
 const OWN_DOMAIN: &str = "svertka";
@@ -32,8 +32,9 @@ pub(super) fn model(graph: &Graph) -> Result<ModelProto> {
     for (value, tensor) in graph.parameter_values().iter().zip(graph.parameters()) {
         out.initializer.push(TensorProto::float(&names[value.0], tensor.shape(), tensor.data()));
     }
+    let mut opset = OPSET;
     for node in graph.nodes() {
-        let mut export = Export { node, shapes: &shapes, names: &names, out: &mut out };
+        let mut export = Export { node, shapes: &shapes, names: &names, out: &mut out, opset: &mut opset };
         node.op.export(&mut export).map_err(|error| error.within(&node.name))?;
     }
     let open_batch = graph.inputs().iter().any(|input| input.shape.first() == Some(&None));
@@ -47,7 +48,7 @@ pub(super) fn model(graph: &Graph) -> Result<ModelProto> {
     let domain = |name: &str, version| OperatorSetIdProto { domain: name.into(), version };
     Ok(ModelProto {
         ir_version: IR_VERSION,
-        opset_import: [domain("", OPSET)].into_iter().chain(own.then(|| domain(OWN_DOMAIN, 1))).collect(),
+        opset_import: [domain("", opset)].into_iter().chain(own.then(|| domain(OWN_DOMAIN, 1))).collect(),
         producer_name: "svertka".into(),
         producer_version: env!("CARGO_PKG_VERSION").into(),
         graph: Some(out),
@@ -80,9 +81,15 @@ pub struct Export<'a> {
     shapes: &'a [Vec<usize>],
     names: &'a [String],
     out: &'a mut GraphProto,
+    opset: &'a mut i64,
 }
 
 impl Export<'_> {
+    /// The file must have at least this operator set: for operators that came, or got their meaning, after the one that is written otherwise.
+    pub fn needs_opset(&mut self, version: i64) {
+        *self.opset = version.max(*self.opset);
+    }
+
     /// The name of input `i`.
     pub fn input(&self, i: usize) -> String {
         self.names[self.node.inputs[i].0].clone()
@@ -98,7 +105,8 @@ impl Export<'_> {
         self.names[self.node.outputs[i].0].clone()
     }
 
-    fn inputs(&self) -> Vec<String> {
+    /// The names of all inputs.
+    pub fn inputs(&self) -> Vec<String> {
         (0..self.node.inputs.len()).map(|i| self.input(i)).collect()
     }
 
@@ -118,6 +126,17 @@ impl Export<'_> {
     pub fn node_with(&mut self, op_type: &str, inputs: &[String], attributes: Attributes) {
         let output = self.output(0);
         self.push(op_type, self.node.name.clone(), inputs, &[output], attributes);
+    }
+
+    /// A node with this one's name, these inputs and these outputs.
+    pub fn node_named(
+        &mut self,
+        op_type: &str,
+        inputs: &[String],
+        outputs: &[String],
+        attributes: Attributes,
+    ) {
+        self.push(op_type, self.node.name.clone(), inputs, outputs, attributes);
     }
 
     /// A node before the last one; returns the name of its output.
@@ -155,6 +174,20 @@ impl Export<'_> {
     pub fn constant(&mut self, suffix: &str, shape: &[usize], data: &[f32]) -> String {
         let name = format!("{}/{suffix}", self.node.name);
         self.out.initializer.push(TensorProto::float(&name, shape, data));
+        name
+    }
+
+    /// A constant truth value; returns its name.
+    pub fn constant_bool(&mut self, suffix: &str, value: bool) -> String {
+        let name = format!("{}/{suffix}", self.node.name);
+        let data_type = DataType::Bool as i32;
+        let raw_data = vec![u8::from(value)];
+        self.out.initializer.push(TensorProto {
+            name: name.clone(),
+            data_type,
+            raw_data,
+            ..Default::default()
+        });
         name
     }
 

@@ -143,8 +143,18 @@ impl Import<'_> {
         self.node.output.len()
     }
 
+    /// Whether the file names output `i`.
+    pub fn names_output(&self, i: usize) -> bool {
+        self.node.output.get(i).is_some_and(|name| !name.is_empty())
+    }
+
     fn input_name(&self, i: usize) -> Option<&str> {
         self.node.input.get(i).map(String::as_str).filter(|name| !name.is_empty())
+    }
+
+    /// Whether input `i` is given.
+    pub fn has_input(&self, i: usize) -> bool {
+        self.input_name(i).is_some()
     }
 
     /// Input `i`; a constant becomes a parameter.
@@ -176,11 +186,6 @@ impl Import<'_> {
     /// Where nothing before makes it.
     pub fn optional(&mut self, i: usize) -> Result<Option<Value>> {
         if self.input_name(i).is_some() { self.input(i).map(Some) } else { Ok(None) }
-    }
-
-    /// Whether input `i` is given.
-    pub fn has_input(&self, i: usize) -> bool {
-        self.input_name(i).is_some()
     }
 
     /// All inputs.

@@ -20,13 +20,15 @@ pub struct BatchNorm {
     pub eps: f32,
     /// Share of the batch's statistics in the new running ones (PyTorch's convention; ONNX has one minus this).
     pub momentum: f32,
-    /// Whether the batch's statistics are used. The outputs are then: result, mean, inverse standard deviation, variance with Bessel's correction.
+    /// Whether the batch's statistics are used. The outputs are then: result, mean, inverse standard deviation, variance.
     pub training: bool,
+    /// Whether that variance has Bessel's correction, as PyTorch's running one has and ONNX's has not.
+    pub unbiased: bool,
 }
 
 impl Default for BatchNorm {
     fn default() -> Self {
-        Self { eps: 1e-5, momentum: 0.1, training: false }
+        Self { eps: 1e-5, momentum: 0.1, training: false, unbiased: true }
     }
 }
 
@@ -71,7 +73,7 @@ impl Operator for BatchNorm {
             .in_place());
         }
         let count = (planes.batch * planes.pixels) as f32;
-        let bessel = if count > 1.0 { count / (count - 1.0) } else { 1.0 };
+        let bessel = if self.unbiased && count > 1.0 { count / (count - 1.0) } else { 1.0 };
         Ok(Lowered::new(move |cpu, io| {
             let [x, gamma, beta] = [0, 1, 2].map(|i| io.inputs.get(i));
             let [y, mean, inv_std, var] = io.outputs else { unreachable!("four outputs in training") };
@@ -118,8 +120,18 @@ impl Operator for BatchNorm {
     }
 
     fn export(&self, export: &mut Export<'_>) -> Result<()> {
-        let attributes = Attributes::new().float("epsilon", self.eps).float("momentum", 1.0 - self.momentum);
-        export.node("BatchNormalization", attributes);
+        let attributes = Attributes::new().float("epsilon", self.eps);
+        if !self.training {
+            export.node("BatchNormalization", attributes.float("momentum", 1.0 - self.momentum));
+            return Ok(());
+        }
+        if self.unbiased {
+            return Err(Error::unsupported("BatchNormalization", "export to ONNX of its training form"));
+        }
+        // Running statistics of which nothing stays are those of the batch.
+        let outputs = [0, 1, 3].map(|i| export.output(i));
+        let attributes = attributes.float("momentum", 0.0).int("training_mode", 1);
+        export.node_named("BatchNormalization", &export.inputs(), &outputs, attributes);
         Ok(())
     }
 }
@@ -193,18 +205,56 @@ impl Operator for MovingAverage {
             }
         }))
     }
+
+    fn export(&self, export: &mut Export<'_>) -> Result<()> {
+        export.own_node("MovingAverage", Attributes::new().float("momentum", self.momentum));
+        Ok(())
+    }
 }
 
+/// `BatchNormalization`. What says that it is training: from opset 14 on `training_mode`, from 7 on that there is more than one output, before that
+/// `is_test`. In training the outputs are result, running mean, running variance, and before opset 14 the batch's.
 pub(super) fn import(import: &mut Import<'_>) -> Result<()> {
-    if import.int("training_mode", 0)? != 0 {
-        return Err(Error::unsupported("BatchNormalization", "training_mode = 1"));
-    }
     let (eps, momentum) = (import.float("epsilon", 1e-5)?, 1.0 - import.float("momentum", 0.9)?);
     let mut inputs = vec![];
     for i in 0..5 {
         inputs.push(import.input(i)?);
     }
-    import.push(BatchNorm { eps, momentum, training: false }, &inputs)
+    if import.int("spatial", 1)? == 0 && import.shape(inputs[0]).len() != 2 {
+        return Err(Error::unsupported("BatchNormalization", "spatial = 0"));
+    }
+    let training = match import.opset() {
+        14.. => import.int("training_mode", 0)? != 0,
+        7..14 => import.outputs() > 1,
+        _ => import.int("is_test", 0)? == 0,
+    };
+    if !training {
+        return import.push(BatchNorm { eps, momentum, ..BatchNorm::default() }, &inputs);
+    }
+    let op = BatchNorm { eps, momentum, training: true, unbiased: false };
+    let outputs = import.append("normalized", op, &inputs)?;
+    import.define(0, outputs[0]);
+    for (i, running, batch) in [(1, inputs[3], outputs[1]), (2, inputs[4], outputs[3])] {
+        if import.names_output(i + 2) {
+            import.define(i + 2, batch);
+        }
+        if !import.names_output(i) {
+            continue;
+        }
+        let followed = match momentum {
+            1.0 => batch,
+            momentum => {
+                import.append(&format!("running{i}"), MovingAverage { momentum }, &[running, batch])?[0]
+            }
+        };
+        import.define(i, followed);
+    }
+    Ok(())
+}
+
+pub(super) fn import_average(import: &mut Import<'_>) -> Result<()> {
+    let inputs = [import.input(0)?, import.input(1)?];
+    import.push(MovingAverage { momentum: import.float("momentum", 0.1)? }, &inputs)
 }
 
 pub(super) fn examples() -> Vec<Example> {

@@ -2,7 +2,9 @@
 
 use super::{
     Example, activation, arithmetic, batch_norm, broadcast, concat, conv, cross_entropy, dropout, gather,
-    global_pool, linear, mat_mul, pad, pool, reduce, reshape, slice, softmax, tile, transpose, unary,
+    global_pool, group_norm, hardmax, instance_norm, layer_norm, likelihood_loss, linear,
+    local_response_norm, lp_norm, mat_mul, mean_variance_norm, optimizer_step, pad, pool, prelu, reduce,
+    reshape, rms_norm, slice, softmax, tile, transpose, unary,
 };
 use crate::error::Result;
 use crate::onnx::Import;
@@ -36,7 +38,10 @@ pub const OPERATORS: &[Entry] = &[
         ],
         examples: global_pool::examples,
     },
-    Entry { onnx: &[("BatchNormalization", batch_norm::import)], examples: batch_norm::examples },
+    Entry {
+        onnx: &[("BatchNormalization", batch_norm::import), ("MovingAverage", batch_norm::import_average)],
+        examples: batch_norm::examples,
+    },
     Entry {
         onnx: &[
             ("Relu", activation::import),
@@ -47,6 +52,16 @@ pub const OPERATORS: &[Entry] = &[
             ("HardSwish", activation::import),
             ("HardSigmoid", activation::import),
             ("Gelu", activation::import),
+            ("Swish", activation::import),
+            ("Elu", activation::import),
+            ("Selu", activation::import),
+            ("Celu", activation::import),
+            ("Softplus", activation::import),
+            ("LogSigmoid", activation::import),
+            ("Softsign", activation::import),
+            ("Mish", activation::import),
+            ("ThresholdedRelu", activation::import),
+            ("Shrink", activation::import),
         ],
         examples: activation::examples,
     },
@@ -113,9 +128,46 @@ pub const OPERATORS: &[Entry] = &[
         examples: reshape::examples,
     },
     Entry { onnx: &[("Dropout", dropout::import)], examples: dropout::examples },
-    Entry { onnx: &[("Softmax", softmax::import)], examples: softmax::examples },
+    Entry {
+        onnx: &[("Softmax", softmax::import), ("LogSoftmax", softmax::import)],
+        examples: softmax::examples,
+    },
+    Entry { onnx: &[("Hardmax", hardmax::import)], examples: hardmax::examples },
+    Entry { onnx: &[("InstanceNormalization", instance_norm::import)], examples: instance_norm::examples },
+    Entry { onnx: &[("GroupNormalization", group_norm::import)], examples: group_norm::examples },
+    Entry {
+        onnx: &[
+            ("LayerNormalization", layer_norm::import),
+            ("ChannelLayerNormalization", layer_norm::import_channels),
+        ],
+        examples: layer_norm::examples,
+    },
+    Entry { onnx: &[("RMSNormalization", rms_norm::import)], examples: rms_norm::examples },
+    Entry {
+        onnx: &[("MeanVarianceNormalization", mean_variance_norm::import)],
+        examples: mean_variance_norm::examples,
+    },
+    Entry { onnx: &[("LpNormalization", lp_norm::import)], examples: lp_norm::examples },
+    Entry { onnx: &[("LRN", local_response_norm::import)], examples: local_response_norm::examples },
+    Entry { onnx: &[("PRelu", prelu::import)], examples: prelu::examples },
+    Entry {
+        onnx: &[
+            ("NegativeLogLikelihoodLoss", likelihood_loss::import),
+            ("SoftmaxCrossEntropyLoss", likelihood_loss::import_softmax),
+        ],
+        examples: likelihood_loss::examples,
+    },
     Entry { onnx: &[("Pad", pad::import)], examples: pad::examples },
     Entry { onnx: &[], examples: cross_entropy::examples },
+    // Without examples: a step has no gradient.
+    Entry {
+        onnx: &[
+            ("Adam", optimizer_step::import_adam),
+            ("Adagrad", optimizer_step::import_adagrad),
+            ("Momentum", optimizer_step::import_momentum),
+        ],
+        examples: Vec::new,
+    },
 ];
 
 /// The examples of every operator.

@@ -1,7 +1,8 @@
-//! Softmax over the last axis of `N x classes` (ONNX `Softmax`).
+//! Softmax and its logarithm (ONNX `Softmax`, `LogSoftmax`) along an axis.
 
 use std::ops::RangeInclusive;
 
+use svertka_kernels::lines::Lines;
 use svertka_kernels::softmax;
 
 use super::{Example, Layouts, Lowered, Operator, Shapes};
@@ -9,9 +10,67 @@ use crate::error::{Error, Result};
 use crate::gradient::GradientContext;
 use crate::onnx::{Attributes, Export, Import};
 
-/// `exp(x) / sum(exp(x))` of each row.
+/// The elements among which a softmax or a maximum is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Along {
+    /// The axis.
+    pub axis: usize,
+    /// Whether all later axes belong to it too, as in ONNX before opset 13.
+    pub to_last: bool,
+}
+
+impl Along {
+    pub(super) fn lines(self, shape: &[usize]) -> Lines {
+        Lines::along(shape, self.axis..if self.to_last { shape.len() } else { self.axis + 1 })
+    }
+
+    pub(super) fn check(self, op: &dyn Operator, shape: &[usize]) -> Result<()> {
+        if self.axis < shape.len() {
+            return Ok(());
+        }
+        Err(Error::argument(op.name(), "axis", format!("an axis of shape {shape:?}"), self.axis))
+    }
+
+    /// The node; where later axes belong to the line, in this library's own domain, as the operator set written has no such form.
+    pub(super) fn export(self, export: &mut Export<'_>, op_type: &str) {
+        let attributes = Attributes::new().int("axis", self.axis as i64);
+        if self.to_last {
+            export.own_node(op_type, attributes.int("to_last", 1));
+        } else {
+            export.node(op_type, attributes);
+        }
+    }
+
+    /// Before opset 13 the default axis is 1, and all later ones belong to the line.
+    pub(super) fn import(import: &Import<'_>, shape: &[usize]) -> Result<Self> {
+        let old = import.opset() < 13;
+        let axis = import.axis("axis", if old { 1 } else { -1 }, shape.len())?;
+        let to_last = import.int("to_last", i64::from(old))? != 0;
+        Ok(Self { axis, to_last: to_last && shape[axis + 1..].iter().any(|&size| size != 1) })
+    }
+}
+
+/// `exp(x) / sum(exp(x))` along an axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Softmax;
+pub struct Softmax(pub Along);
+
+/// `x - log(sum(exp(x)))` along an axis.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LogSoftmax(pub Along);
+
+impl Softmax {
+    /// Along the axis `axis`; that of classes, or channels, is 1.
+    pub fn new(axis: usize) -> Self {
+        Self(Along { axis, to_last: false })
+    }
+}
+
+impl LogSoftmax {
+    /// Along the axis `axis`; that of classes, or channels, is 1.
+    pub fn new(axis: usize) -> Self {
+        Self(Along { axis, to_last: false })
+    }
+}
 
 impl Operator for Softmax {
     fn name(&self) -> &'static str {
@@ -23,9 +82,7 @@ impl Operator for Softmax {
     }
 
     fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
-        if inputs[0].len() != 2 {
-            return Err(Error::argument("Softmax", "input", "N x classes", format!("shape {:?}", inputs[0])));
-        }
+        self.0.check(self, inputs[0])?;
         Ok(vec![inputs[0].to_vec()])
     }
 
@@ -34,27 +91,62 @@ impl Operator for Softmax {
     }
 
     fn lower(&self, shapes: &Shapes<'_>, _: usize) -> Result<Lowered> {
-        let (rows, classes) = (shapes.inputs[0][0], shapes.inputs[0][1]);
+        let lines = self.0.lines(shapes.inputs[0]);
+        Ok(Lowered::new(move |cpu, io| softmax::softmax(cpu, lines, io.inputs.get(0), &mut io.outputs[0])))
+    }
+
+    fn gradient(&self, context: &mut GradientContext<'_>) -> Result<()> {
+        let Some(dy) = context.output_gradient() else { return Ok(()) };
+        let dx = context.push(SoftmaxGradient(self.0), &[context.output(0), dy])?;
+        context.add(0, dx[0])
+    }
+
+    fn export(&self, export: &mut Export<'_>) -> Result<()> {
+        self.0.export(export, "Softmax");
+        Ok(())
+    }
+}
+
+impl Operator for LogSoftmax {
+    fn name(&self) -> &'static str {
+        "LogSoftmax"
+    }
+
+    fn arity(&self) -> RangeInclusive<usize> {
+        1..=1
+    }
+
+    fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
+        self.0.check(self, inputs[0])?;
+        Ok(vec![inputs[0].to_vec()])
+    }
+
+    fn layouts(&self, _: &Shapes<'_>) -> Layouts {
+        Layouts::Plain
+    }
+
+    fn lower(&self, shapes: &Shapes<'_>, _: usize) -> Result<Lowered> {
+        let lines = self.0.lines(shapes.inputs[0]);
         Ok(Lowered::new(move |cpu, io| {
-            softmax::softmax(cpu, rows, classes, io.inputs.get(0), &mut io.outputs[0])
+            softmax::log_softmax(cpu, lines, io.inputs.get(0), &mut io.outputs[0])
         }))
     }
 
     fn gradient(&self, context: &mut GradientContext<'_>) -> Result<()> {
         let Some(dy) = context.output_gradient() else { return Ok(()) };
-        let dx = context.push(SoftmaxGradient, &[context.output(0), dy])?;
+        let dx = context.push(LogSoftmaxGradient(self.0), &[context.output(0), dy])?;
         context.add(0, dx[0])
     }
 
     fn export(&self, export: &mut Export<'_>) -> Result<()> {
-        export.node("Softmax", Attributes::new().int("axis", 1));
+        self.0.export(export, "LogSoftmax");
         Ok(())
     }
 }
 
 /// Inputs: output, gradient of the output.
 #[derive(Clone, Copy, Debug)]
-struct SoftmaxGradient;
+struct SoftmaxGradient(Along);
 
 impl Operator for SoftmaxGradient {
     fn name(&self) -> &'static str {
@@ -70,10 +162,34 @@ impl Operator for SoftmaxGradient {
     }
 
     fn lower(&self, shapes: &Shapes<'_>, _: usize) -> Result<Lowered> {
-        let (rows, classes) = (shapes.inputs[0][0], shapes.inputs[0][1]);
+        let lines = self.0.lines(shapes.inputs[0]);
         Ok(Lowered::new(move |cpu, io| {
-            let (y, dy) = (io.inputs.get(0), io.inputs.get(1));
-            softmax::softmax_backward(cpu, rows, classes, y, dy, &mut io.outputs[0]);
+            softmax::softmax_backward(cpu, lines, io.inputs.get(0), io.inputs.get(1), &mut io.outputs[0]);
+        }))
+    }
+}
+
+/// Inputs: output, gradient of the output.
+#[derive(Clone, Copy, Debug)]
+struct LogSoftmaxGradient(Along);
+
+impl Operator for LogSoftmaxGradient {
+    fn name(&self) -> &'static str {
+        "LogSoftmaxGradient"
+    }
+
+    fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
+        Ok(vec![inputs[0].to_vec()])
+    }
+
+    fn layouts(&self, _: &Shapes<'_>) -> Layouts {
+        Layouts::Plain
+    }
+
+    fn lower(&self, shapes: &Shapes<'_>, _: usize) -> Result<Lowered> {
+        let lines = self.0.lines(shapes.inputs[0]);
+        Ok(Lowered::new(move |cpu, io| {
+            softmax::log_softmax_backward(cpu, lines, io.inputs.get(0), io.inputs.get(1), &mut io.outputs[0]);
         }))
     }
 }
@@ -81,15 +197,24 @@ impl Operator for SoftmaxGradient {
 pub(super) fn import(import: &mut Import<'_>) -> Result<()> {
     let x = import.input(0)?;
     let shape = import.shape(x).to_vec();
-    // Before opset 13 the default axis is 1 and all later ones belong to the row: of two axes that is the same.
-    let axis = import.axis("axis", if import.opset() < 13 { 1 } else { -1 }, shape.len())?;
-    let rows = import.flattened(x)?;
-    if axis != 1 {
-        return Err(Error::unsupported("Softmax", format!("axis = {axis} of shape {shape:?}")));
+    let along = Along::import(import, &shape)?;
+    if import.op_type() == "LogSoftmax" {
+        return import.push(LogSoftmax(along), &[x]);
     }
-    import.push(Softmax, &[rows])
+    import.push(Softmax(along), &[x])
 }
 
 pub(super) fn examples() -> Vec<Example> {
-    vec![Example::new(Softmax, [&[3, 7]]), Example::new(Softmax, [&[1, 10]])]
+    let shapes: [(&[usize], usize, bool); 7] = [
+        (&[3, 7], 1, false),
+        (&[1, 10], 1, false),
+        (&[3, 7], 0, false),
+        (&[2, 9, 5, 4], 1, false),
+        (&[2, 3, 4, 5], 3, false),
+        (&[2, 3, 5], 1, true),
+        (&[6], 0, false),
+    ];
+    let softmax = shapes.map(|(x, axis, to_last)| Example::new(Softmax(Along { axis, to_last }), [x]));
+    let log_softmax = shapes.map(|(x, axis, to_last)| Example::new(LogSoftmax(Along { axis, to_last }), [x]));
+    [softmax, log_softmax].concat()
 }

@@ -62,13 +62,19 @@ impl Classifier {
         let logits = logits(graph)?;
         // The plan leaves out what the logits do not need; the parameters stay those of the caller's graph.
         let mut graph = graph.clone();
-        graph.outputs = graph.push("probabilities", Arc::new(Softmax), &[logits], 1);
+        graph.outputs = graph.push("probabilities", Arc::new(Softmax::new(1)), &[logits], 1);
         let shapes = graph.input_shapes(batch);
         let [shape] = &shapes[..] else {
             return Err(Error::argument("Classifier", "network", "one input", shapes.len()));
         };
         let plan = Plan::new(&graph, &shapes, Weights::Constant, cpu)?;
-        let classes = plan.output_shape(0)[1];
+        let &[_, classes, ref cells @ ..] = plan.output_shape(0) else {
+            unreachable!("a softmax along axis 1");
+        };
+        if cells.iter().any(|&size| size != 1) {
+            let received = format!("shape {:?}", plan.output_shape(0));
+            return Err(Error::argument("Classifier", "network", "an output N x classes", received));
+        }
         Ok(Self { plan, padded: Tensor::zeros(shape.clone()), classes })
     }
 

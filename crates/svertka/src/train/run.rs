@@ -147,7 +147,7 @@ pub fn train(
     let mut model = Model::new(graph.clone()).with_labels(&dataset.classes);
     model.graph.parameters_mut().clone_from_slice(&run.best);
     if logits(graph)? == graph.outputs[0] {
-        model.graph.outputs = model.graph.push("probabilities", Arc::new(Softmax), &graph.outputs, 1);
+        model.graph.outputs = model.graph.push("probabilities", Arc::new(Softmax::new(1)), &graph.outputs, 1);
     }
     model.preprocessing = Some(run.preprocessing);
     let Progress { history, seconds, .. } = run.progress;

@@ -10,7 +10,7 @@ use super::optimizer::{Gradient, Optimizer};
 use crate::error::{Error, Result};
 use crate::gradient::add_gradients;
 use crate::graph::{Graph, Value};
-use crate::ops::{CrossEntropy, Role};
+use crate::ops::{CrossEntropy, Operator, Role, Softmax};
 use crate::plan::{Plan, Weights};
 use crate::tensor::Tensor;
 
@@ -214,7 +214,7 @@ pub(crate) fn logits(graph: &Graph) -> Result<Value> {
     let output =
         *graph.outputs.first().ok_or_else(|| Error::argument("train", "network", "an output", "none"))?;
     Ok(match graph.producer(output) {
-        Some(node) if node.op.name() == "Softmax" => node.inputs[0],
+        Some(node) if *node.op == *(&Softmax::new(1) as &dyn Operator) => node.inputs[0],
         _ => output,
     })
 }

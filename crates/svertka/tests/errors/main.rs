@@ -7,9 +7,23 @@ use svertka::ops::{Operator, examples};
 mod activation;
 mod arithmetic;
 mod axes;
+mod batch_norm;
 mod conv;
+mod dropout;
+mod group_norm;
+mod hardmax;
+mod instance_norm;
+mod layer_norm;
+mod likelihood_loss;
 mod linear;
+mod local_response_norm;
+mod lp_norm;
+mod mean_variance_norm;
+mod optimizer_step;
 mod pool;
+mod prelu;
+mod rms_norm;
+mod softmax;
 
 /// An operator, shapes of inputs that it must refuse, and what it must say.
 struct Case {
@@ -23,10 +37,31 @@ fn case<const N: usize>(op: impl Operator + 'static, inputs: [&[usize]; N], mess
 }
 
 fn cases() -> Vec<Case> {
-    [activation::cases(), arithmetic::cases(), axes::cases(), conv::cases(), linear::cases(), pool::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        activation::cases(),
+        arithmetic::cases(),
+        axes::cases(),
+        batch_norm::cases(),
+        conv::cases(),
+        dropout::cases(),
+        group_norm::cases(),
+        hardmax::cases(),
+        instance_norm::cases(),
+        layer_norm::cases(),
+        likelihood_loss::cases(),
+        linear::cases(),
+        local_response_norm::cases(),
+        lp_norm::cases(),
+        mean_variance_norm::cases(),
+        optimizer_step::cases(),
+        pool::cases(),
+        prelu::cases(),
+        rms_norm::cases(),
+        softmax::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 #[test]

@@ -6,7 +6,13 @@
 
 use crate::cpu::Cpu;
 use crate::elementwise::{Lanewise, map};
-use crate::simd::{Simd, erf, exp, sigmoid, tanh};
+use crate::simd::Simd;
+
+mod piecewise;
+mod smooth;
+
+use piecewise::{Clip, HardSigmoid, HardSwish, LeakyRelu, Relu, Shrink, ThresholdedRelu};
+use smooth::{Exponential, Gelu, GeluTanh, LogSigmoid, Mish, Sigmoid, Softplus, Softsign, Swish, Tanh};
 
 /// An activation function.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,6 +48,56 @@ pub enum Activation {
     },
     /// `x (1 + erf(x / sqrt 2)) / 2`, the exact form.
     Gelu,
+    /// `x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`, close to [`Activation::Gelu`].
+    GeluTanh,
+    /// `x sigmoid(alpha x)`.
+    Swish {
+        /// Steepness of the gate.
+        alpha: f32,
+    },
+    /// `x` where positive, else `alpha (e^x - 1)`.
+    Elu {
+        /// Minus the limit at minus infinity.
+        alpha: f32,
+    },
+    /// `gamma` times [`Activation::Elu`].
+    Selu {
+        /// As of ELU.
+        alpha: f32,
+        /// Factor of everything.
+        gamma: f32,
+    },
+    /// `x` where positive, else `alpha (e^(x / alpha) - 1)`; smooth for every `alpha`.
+    Celu {
+        /// Minus the limit at minus infinity; not zero.
+        alpha: f32,
+    },
+    /// `ln(1 + e^x)`.
+    Softplus,
+    /// `ln(sigmoid(x))`.
+    LogSigmoid,
+    /// `x / (1 + |x|)`.
+    Softsign,
+    /// `x tanh(ln(1 + e^x))`.
+    Mish,
+    /// `x` above `alpha`, else zero; the gradient at `alpha` is zero.
+    ThresholdedRelu {
+        /// Where the line begins.
+        alpha: f32,
+    },
+    /// `x + bias` below `-lambd`, `x - bias` above `lambd`, zero between; the gradient at both is zero. With `bias = lambd` it is
+    /// `torch.nn.Softshrink`, with `bias = 0` `torch.nn.Hardshrink`.
+    Shrink {
+        /// How much the magnitude shrinks.
+        bias: f32,
+        /// Half the width of the flat part.
+        lambd: f32,
+    },
+}
+
+impl Activation {
+    /// SELU with the constants of Klambauer et al., 2017.
+    pub const SELU: Self = Self::Selu { alpha: 1.673_263_2, gamma: 1.050_701 };
 }
 
 /// What a gradient needs from the forward pass.
@@ -62,7 +118,7 @@ impl Activation {
             }
             // The sign of the value is that of the argument only then.
             Self::LeakyRelu { alpha } if alpha >= 0.0 => Saved::Output,
-            Self::LeakyRelu { .. } | Self::Silu | Self::HardSwish | Self::Gelu => Saved::Input,
+            _ => Saved::Input,
         }
     }
 }
@@ -92,7 +148,51 @@ macro_rules! with_function {
                 $body
             }
             Activation::Silu => {
-                let $f = Silu;
+                let $f = Swish { alpha: 1.0 };
+                $body
+            }
+            Activation::Swish { alpha } => {
+                let $f = Swish { alpha };
+                $body
+            }
+            Activation::Elu { alpha } => {
+                let $f = Exponential { right: 1.0, left: alpha, rate: 1.0 };
+                $body
+            }
+            Activation::Selu { alpha, gamma } => {
+                let $f = Exponential { right: gamma, left: gamma * alpha, rate: 1.0 };
+                $body
+            }
+            Activation::Celu { alpha } => {
+                let $f = Exponential { right: 1.0, left: alpha, rate: alpha.recip() };
+                $body
+            }
+            Activation::Softplus => {
+                let $f = Softplus;
+                $body
+            }
+            Activation::LogSigmoid => {
+                let $f = LogSigmoid;
+                $body
+            }
+            Activation::Softsign => {
+                let $f = Softsign;
+                $body
+            }
+            Activation::Mish => {
+                let $f = Mish;
+                $body
+            }
+            Activation::ThresholdedRelu { alpha } => {
+                let $f = ThresholdedRelu { alpha };
+                $body
+            }
+            Activation::Shrink { bias, lambd } => {
+                let $f = Shrink { bias, lambd };
+                $body
+            }
+            Activation::GeluTanh => {
+                let $f = GeluTanh;
                 $body
             }
             Activation::HardSwish => {
@@ -158,168 +258,5 @@ impl<F: Function> Lanewise<2, 1> for Backward<F> {
     #[inline(always)]
     fn step<S: Simd>(&self, s: S, [saved, dy]: [S::V; 2], _: [S::V; 1]) -> [S::V; 1] {
         [self.0.gradient(s, saved, dy)]
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Relu;
-
-impl Function for Relu {
-    #[inline(always)]
-    fn value<S: Simd>(self, s: S, x: S::V) -> S::V {
-        s.max(s.splat(0.0), x)
-    }
-
-    #[inline(always)]
-    fn gradient<S: Simd>(self, s: S, y: S::V, dy: S::V) -> S::V {
-        s.if_gt(y, s.splat(0.0), dy, s.splat(0.0))
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Clip {
-    min: f32,
-    max: f32,
-}
-
-impl Function for Clip {
-    #[inline(always)]
-    fn value<S: Simd>(self, s: S, x: S::V) -> S::V {
-        s.min(s.splat(self.max), s.max(s.splat(self.min), x))
-    }
-
-    #[inline(always)]
-    fn gradient<S: Simd>(self, s: S, y: S::V, dy: S::V) -> S::V {
-        let below_max = s.if_gt(s.splat(self.max), y, dy, s.splat(0.0));
-        s.if_gt(y, s.splat(self.min), below_max, s.splat(0.0))
-    }
-}
-
-#[derive(Clone, Copy)]
-struct LeakyRelu {
-    alpha: f32,
-}
-
-impl Function for LeakyRelu {
-    #[inline(always)]
-    fn value<S: Simd>(self, s: S, x: S::V) -> S::V {
-        s.if_gt(x, s.splat(0.0), x, s.mul(x, s.splat(self.alpha)))
-    }
-
-    #[inline(always)]
-    fn gradient<S: Simd>(self, s: S, saved: S::V, dy: S::V) -> S::V {
-        s.if_gt(saved, s.splat(0.0), dy, s.mul(dy, s.splat(self.alpha)))
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Sigmoid;
-
-impl Function for Sigmoid {
-    #[inline(always)]
-    fn value<S: Simd>(self, s: S, x: S::V) -> S::V {
-        sigmoid(s, x)
-    }
-
-    #[inline(always)]
-    fn gradient<S: Simd>(self, s: S, y: S::V, dy: S::V) -> S::V {
-        s.mul(dy, s.mul(y, s.sub(s.splat(1.0), y)))
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Tanh;
-
-impl Function for Tanh {
-    #[inline(always)]
-    fn value<S: Simd>(self, s: S, x: S::V) -> S::V {
-        tanh(s, x)
-    }
-
-    #[inline(always)]
-    fn gradient<S: Simd>(self, s: S, y: S::V, dy: S::V) -> S::V {
-        s.mul(dy, s.sub(s.splat(1.0), s.mul(y, y)))
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Silu;
-
-impl Function for Silu {
-    #[inline(always)]
-    fn value<S: Simd>(self, s: S, x: S::V) -> S::V {
-        s.mul(x, sigmoid(s, x))
-    }
-
-    #[inline(always)]
-    fn gradient<S: Simd>(self, s: S, x: S::V, dy: S::V) -> S::V {
-        let (one, y) = (s.splat(1.0), sigmoid(s, x));
-        s.mul(dy, s.mul(y, s.fma(x, s.sub(one, y), one)))
-    }
-}
-
-#[derive(Clone, Copy)]
-struct HardSwish;
-
-impl HardSwish {
-    const GATE: HardSigmoid = HardSigmoid { alpha: 1.0 / 6.0, beta: 0.5 };
-}
-
-impl Function for HardSwish {
-    #[inline(always)]
-    fn value<S: Simd>(self, s: S, x: S::V) -> S::V {
-        s.mul(x, Self::GATE.value(s, x))
-    }
-
-    #[inline(always)]
-    fn gradient<S: Simd>(self, s: S, x: S::V, dy: S::V) -> S::V {
-        let inside = s.mul(dy, s.fma(x, s.splat(1.0 / 3.0), s.splat(0.5)));
-        let right = s.if_gt(s.splat(3.0), x, inside, dy);
-        s.if_gt(x, s.splat(-3.0), right, s.splat(0.0))
-    }
-}
-
-#[derive(Clone, Copy)]
-struct HardSigmoid {
-    alpha: f32,
-    beta: f32,
-}
-
-impl Function for HardSigmoid {
-    #[inline(always)]
-    fn value<S: Simd>(self, s: S, x: S::V) -> S::V {
-        let line = s.fma(x, s.splat(self.alpha), s.splat(self.beta));
-        Clip { min: 0.0, max: 1.0 }.value(s, line)
-    }
-
-    #[inline(always)]
-    fn gradient<S: Simd>(self, s: S, y: S::V, dy: S::V) -> S::V {
-        Clip { min: 0.0, max: 1.0 }.gradient(s, y, s.mul(dy, s.splat(self.alpha)))
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Gelu;
-
-impl Gelu {
-    /// The distribution function of the standard normal.
-    #[inline(always)]
-    fn gate<S: Simd>(s: S, x: S::V) -> S::V {
-        let half = s.splat(0.5);
-        s.fma(half, erf(s, s.mul(x, s.splat(std::f32::consts::FRAC_1_SQRT_2))), half)
-    }
-}
-
-impl Function for Gelu {
-    #[inline(always)]
-    fn value<S: Simd>(self, s: S, x: S::V) -> S::V {
-        s.mul(x, Self::gate(s, x))
-    }
-
-    #[inline(always)]
-    fn gradient<S: Simd>(self, s: S, x: S::V, dy: S::V) -> S::V {
-        // The density of the standard normal, e^(-x^2 / 2) / sqrt(2 pi).
-        let density = s.mul(s.splat(0.398_942_3), exp(s, s.mul(s.splat(-0.5), s.mul(x, x))));
-        s.mul(dy, s.fma(x, density, Self::gate(s, x)))
     }
 }
