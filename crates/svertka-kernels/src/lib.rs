@@ -14,6 +14,7 @@ pub mod conv;
 pub mod cpu;
 mod elementwise;
 pub mod geometry;
+pub mod geometry_pool;
 pub mod layout;
 pub mod matmul;
 pub mod norm;

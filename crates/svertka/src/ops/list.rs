@@ -1,8 +1,9 @@
 //! The list of operators: a line for each file of this folder.
 
 use super::{
-    Example, activation, arithmetic, batch_norm, concat, conv, cross_entropy, dropout, global_pool, linear,
-    pad, pool, reshape, softmax,
+    Example, activation, adaptive_pool, arithmetic, batch_norm, concat, conv, cross_entropy, dropout,
+    fractional_max_pool, global_pool, k_max_pool, linear, lp_pool, max_pool_with_indices, max_unpool, pad,
+    pool, reshape, softmax, stochastic_pool,
 };
 use crate::error::Result;
 use crate::onnx::Import;
@@ -26,13 +27,37 @@ pub const OPERATORS: &[Entry] = &[
         examples: linear::examples,
     },
     Entry {
-        onnx: &[("MaxPool", pool::import_max), ("AveragePool", pool::import_average)],
+        onnx: &[
+            ("MaxPool", pool::import_max),
+            ("MinPool", pool::import_min),
+            ("AveragePool", pool::import_average),
+            ("SumPool", pool::import_sum),
+        ],
         examples: pool::examples,
+    },
+    Entry { onnx: &[], examples: max_pool_with_indices::examples },
+    Entry { onnx: &[("MaxUnpool", max_unpool::import)], examples: max_unpool::examples },
+    Entry { onnx: &[("LpPool", lp_pool::import)], examples: lp_pool::examples },
+    Entry {
+        onnx: &[
+            ("AdaptiveMaxPool", adaptive_pool::import_max),
+            ("AdaptiveAveragePool", adaptive_pool::import_average),
+        ],
+        examples: adaptive_pool::examples,
+    },
+    Entry { onnx: &[("KMaxPool", k_max_pool::import)], examples: k_max_pool::examples },
+    Entry { onnx: &[("StochasticPool", stochastic_pool::import)], examples: stochastic_pool::examples },
+    Entry {
+        onnx: &[("FractionalMaxPool", fractional_max_pool::import)],
+        examples: fractional_max_pool::examples,
     },
     Entry {
         onnx: &[
-            ("GlobalAveragePool", global_pool::import_average),
-            ("GlobalMaxPool", global_pool::import_max),
+            ("GlobalAveragePool", global_pool::import),
+            ("GlobalSumPool", global_pool::import),
+            ("GlobalMaxPool", global_pool::import),
+            ("GlobalMinPool", global_pool::import),
+            ("GlobalLpPool", global_pool::import),
         ],
         examples: global_pool::examples,
     },
@@ -60,6 +85,8 @@ pub const OPERATORS: &[Entry] = &[
             ("Flatten", reshape::import_flatten),
             ("Reshape", reshape::import_reshape),
             ("Identity", reshape::import_identity),
+            // Every value is an `f32`; whole numbers stay what they are.
+            ("Cast", reshape::import_identity),
             ("Constant", reshape::import_constant),
         ],
         examples: reshape::examples,

@@ -14,6 +14,7 @@ use crate::gradient::GradientContext;
 use crate::onnx::Export;
 
 mod activation;
+mod adaptive_pool;
 mod arithmetic;
 mod batch_norm;
 mod concat;
@@ -21,16 +22,24 @@ mod conv;
 mod cross_entropy;
 mod dropout;
 mod example;
+mod fractional_max_pool;
 mod global_pool;
+mod k_max_pool;
 mod linear;
 mod list;
 mod lowered;
+mod lp_pool;
+mod max_pool_with_indices;
+mod max_unpool;
 mod pad;
 mod pool;
+mod pooling;
 mod reshape;
 mod softmax;
+mod stochastic_pool;
 
 pub use activation::Activate;
+pub use adaptive_pool::{AdaptiveAveragePool, AdaptiveMaxPool};
 pub use arithmetic::{Add, Mul};
 pub use batch_norm::{BatchNorm, MovingAverage};
 pub use concat::Concat;
@@ -38,15 +47,21 @@ pub use conv::Conv;
 pub use cross_entropy::CrossEntropy;
 pub use dropout::Dropout;
 pub use example::{Domain, Example};
+pub use fractional_max_pool::FractionalMaxPool;
 pub use global_pool::{GlobalPool, Reduction};
+pub use k_max_pool::KMaxPool;
 pub use linear::Linear;
 pub(crate) use list::importer;
 pub use list::{Entry, OPERATORS, examples};
 pub use lowered::{Inputs, Io, Kernel, Lowered, Output, Pack};
+pub use lp_pool::LpPool;
+pub use max_pool_with_indices::MaxPoolWithIndices;
+pub use max_unpool::MaxUnpool;
 pub use pad::Pad;
-pub use pool::{AveragePool, MaxPool};
+pub use pool::{AveragePool, MaxPool, MinPool, SumPool};
 pub use reshape::Flatten;
 pub use softmax::Softmax;
+pub use stochastic_pool::StochasticPool;
 
 /// What a network is made of.
 pub trait Operator: Debug + Send + Sync {
