@@ -47,6 +47,18 @@ pub enum GeometryError {
         /// Dilation.
         dilation: usize,
     },
+    /// A number that must lie between two others does not.
+    #[error("{argument}: expected {least} to {most}, received {received}")]
+    Range {
+        /// The argument's name.
+        argument: &'static str,
+        /// The smallest that is allowed.
+        least: usize,
+        /// The largest that is allowed.
+        most: usize,
+        /// What was given.
+        received: usize,
+    },
     /// A size does not fit the address space.
     #[error("{argument}: expected a size below 2^40 elements, received {received}")]
     TooLarge {
@@ -249,6 +261,8 @@ pub struct PoolGeometry {
     pub output: [usize; 3],
     /// The moving window.
     pub window: Window,
+    /// The windows are the bins of [`PoolGeometry::adaptive`] instead.
+    pub adaptive: bool,
 }
 
 impl PoolGeometry {
@@ -265,12 +279,43 @@ impl PoolGeometry {
     ) -> Result<Self, GeometryError> {
         let output = window.output_rounded(input, ceil_mode)?;
         checked_product("output", &[batch, channels.saturating_add(7), output[0], output[1], output[2]])?;
-        Ok(Self { batch, channels, input, output, window })
+        Ok(Self { batch, channels, input, output, window, adaptive: false })
+    }
+
+    /// Adaptive pooling: `output` bins an axis, of which bin `o` has the cells `floor(o * input / output)..ceil((o + 1) * input / output)`
+    /// (PyTorch's `AdaptiveMaxPool2d`). Neighbours may share a cell.
+    ///
+    /// # Errors
+    /// A [`GeometryError`] that names the argument.
+    pub fn adaptive(
+        batch: usize,
+        channels: usize,
+        input: [usize; 3],
+        output: [usize; 3],
+    ) -> Result<Self, GeometryError> {
+        if output.contains(&0) {
+            return Err(GeometryError::Zero { argument: "output_size", received: output.to_vec() });
+        }
+        // Bins are worked out from products of the two sizes.
+        for axis in 0..3 {
+            checked_product("output_size", &[input[axis].max(1), output[axis]])?;
+        }
+        for (argument, size) in [("input", input), ("output", output)] {
+            checked_product(argument, &[batch, channels.saturating_add(7), size[0], size[1], size[2]])?;
+        }
+        let kernel = std::array::from_fn(|axis| input[axis].div_ceil(output[axis]).max(1));
+        let window = Window { kernel, stride: kernel, ..Window::default() };
+        Ok(Self { batch, channels, input, output, window, adaptive: true })
     }
 
     /// The cells that window `o` reads along `axis`: indices of the kernel that fall into the input, and the first input cell.
     /// Returns `(taps, first_cell)`, where tap `t` of `taps` reads cell `first_cell + (t - taps.start) * dilation`.
     pub fn taps(&self, axis: usize, o: usize) -> (std::ops::Range<usize>, usize) {
+        if self.adaptive {
+            let (input, output) = (self.input[axis], self.output[axis]);
+            let first = o * input / output;
+            return (0..((o + 1) * input).div_ceil(output) - first, first);
+        }
         let (kernel, dilation) = (self.window.kernel[axis], self.window.dilation[axis]);
         let (start, before) = (o * self.window.stride[axis], self.window.padding[axis].0);
         let first = before.saturating_sub(start).div_ceil(dilation).min(kernel);

@@ -16,6 +16,7 @@ pub mod cpu;
 mod elementwise;
 pub mod gather;
 pub mod geometry;
+pub mod geometry_pool;
 pub mod layout;
 pub mod likelihood;
 pub mod lines;

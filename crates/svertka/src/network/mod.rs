@@ -8,57 +8,15 @@ use rand_chacha::ChaCha8Rng;
 
 mod activation;
 mod norm;
+mod pooling;
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
-use crate::ops::{
-    Add, AveragePool, Concat, Dropout, Flatten, GlobalPool, Linear, MaxPool, Mul, Operator, Reduction,
-};
-use crate::spec::{ConvSpec, Padding, Sizes, window};
+use crate::ops::{Add, Concat, Dropout, Flatten, Linear, Mul, Operator};
+use crate::spec::{ConvSpec, Sizes};
 use crate::tensor::Tensor;
 
-/// The options of a pooling, with the defaults of `torch.nn.MaxPool2d`: the stride is the kernel size.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PoolSpec {
-    /// Size of the window.
-    pub kernel_size: Sizes,
-    /// Step of the window.
-    pub stride: Sizes,
-    /// How much is added around the input.
-    pub padding: Padding,
-    /// Round the output size up.
-    pub ceil_mode: bool,
-    /// Whether an average counts cells of padding.
-    pub count_include_pad: bool,
-}
-
-impl PoolSpec {
-    /// Windows of this size, side by side.
-    pub fn new(kernel_size: impl Into<Sizes>) -> Self {
-        let kernel_size = kernel_size.into();
-        Self {
-            stride: kernel_size.clone(),
-            kernel_size,
-            padding: 0.into(),
-            ceil_mode: false,
-            count_include_pad: true,
-        }
-    }
-
-    /// Sets the stride.
-    #[must_use]
-    pub fn stride(mut self, stride: impl Into<Sizes>) -> Self {
-        self.stride = stride.into();
-        self
-    }
-
-    /// Sets the padding.
-    #[must_use]
-    pub fn padding(mut self, padding: impl Into<Padding>) -> Self {
-        self.padding = padding.into();
-        self
-    }
-}
+pub use pooling::{FractionalSize, PoolSpec};
 
 /// A graph under construction. Each method adds a layer behind a value and gives the layer's output. Parameters are named as in PyTorch
 /// (`conv1.weight`, `layer1.0.bn2.running_var` with [`Network::scope`]) and drawn from the seed and their number: weights by Kaiming's uniform rule
@@ -173,37 +131,6 @@ impl Network {
         self.push(&name, Linear, &[x, weight, bias])
     }
 
-    /// Max pooling.
-    ///
-    /// # Errors
-    /// Where the window does not fit.
-    pub fn max_pool(&mut self, x: Value, spec: &PoolSpec) -> Result<Value> {
-        let window = window("MaxPool", self.shape(x), &spec.kernel_size, &spec.stride, &spec.padding, None)?;
-        let name = self.name("maxpool");
-        self.push(&name, MaxPool { window, ceil_mode: spec.ceil_mode }, &[x])
-    }
-
-    /// Average pooling.
-    ///
-    /// # Errors
-    /// Where the window does not fit.
-    pub fn average_pool(&mut self, x: Value, spec: &PoolSpec) -> Result<Value> {
-        let window =
-            window("AveragePool", self.shape(x), &spec.kernel_size, &spec.stride, &spec.padding, None)?;
-        let PoolSpec { ceil_mode, count_include_pad, .. } = *spec;
-        let name = self.name("avgpool");
-        self.push(&name, AveragePool { window, ceil_mode, count_include_pad }, &[x])
-    }
-
-    /// The mean or maximum over all spatial cells, `N x C x 1...`.
-    ///
-    /// # Errors
-    /// Where the value has no spatial axes.
-    pub fn global_pool(&mut self, x: Value, reduction: Reduction) -> Result<Value> {
-        let name = self.name("globalpool");
-        self.push(&name, GlobalPool(reduction), &[x])
-    }
-
     /// Zeroes values with probability `p` in training.
     ///
     /// # Errors
@@ -255,12 +182,17 @@ impl Network {
     /// # Errors
     /// Where the operator refuses the shapes.
     pub fn push(&mut self, name: &str, op: impl Operator + 'static, inputs: &[Value]) -> Result<Value> {
+        Ok(self.push_all(name, op, inputs)?[0])
+    }
+
+    /// Adds a node and gives all its outputs; the first is the last layer's.
+    fn push_all(&mut self, name: &str, op: impl Operator + 'static, inputs: &[Value]) -> Result<Vec<Value>> {
         let read: Vec<&[usize]> = inputs.iter().map(|value| self.shapes[value.0].as_slice()).collect();
         let made = (&op as &dyn Operator).output_shapes(&read).map_err(|error| error.within(name))?;
         let outputs = self.graph.push(name, Arc::new(op), inputs, made.len());
         self.shapes.extend(made);
         self.last = outputs[0];
-        Ok(self.last)
+        Ok(outputs)
     }
 
     fn name(&mut self, kind: &str) -> String {

@@ -1,155 +1,136 @@
-//! Pooling over all spatial cells (ONNX `GlobalAveragePool`, `GlobalMaxPool`): `N x C x spatial` to `N x C x 1...`.
+//! Pooling over all spatial cells (ONNX `GlobalAveragePool`, `GlobalMaxPool`, `GlobalLpPool`): `N x C x spatial` to `N x C x 1...`.
 
-use std::ops::RangeInclusive;
+use svertka_kernels::Cpu;
+use svertka_kernels::geometry::PoolGeometry;
+use svertka_kernels::planes::Planes;
+use svertka_kernels::pool::{self, Divisor};
 
-use svertka_kernels::pool;
-
-use super::{Example, Field, Layouts, Lowered, Operator, Shapes, expect_activation, planes};
-use crate::error::Result;
-use crate::gradient::GradientContext;
+use super::lp_pool::{expect_norm, import_norm, write_norm};
+use super::pooling::Pooling;
+use super::{Example, Field, expect_activation, spatial};
+use crate::error::{Error, Result};
 use crate::onnx::{Attributes, Export, Import};
 
 /// What is kept of all the cells of a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Reduction {
     /// Their mean.
     Average,
+    /// Their sum.
+    Sum,
     /// The largest.
     Max,
+    /// The smallest.
+    Min,
+    /// Their `p`-norm, `(sum |x|^p)^(1/p)`, `p` at least 1.
+    Lp(f32),
 }
 
 /// Pooling over all spatial cells.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GlobalPool(pub Reduction);
 
-impl Operator for GlobalPool {
-    fn name(&self) -> &'static str {
+impl GlobalPool {
+    /// What the sum of all cells is divided by, where it is a sum.
+    fn divisor(&self) -> Divisor {
+        if self.0 == Reduction::Sum { Divisor::Fixed(1.0) } else { Divisor::Inside }
+    }
+}
+
+fn planes(g: &PoolGeometry) -> Planes {
+    Planes { batch: g.batch, channels: g.channels, pixels: g.input.iter().product() }
+}
+
+impl Pooling for GlobalPool {
+    fn names(&self) -> [&'static str; 2] {
         match self.0 {
-            Reduction::Average => "GlobalAveragePool",
-            Reduction::Max => "GlobalMaxPool",
+            Reduction::Average => ["GlobalAveragePool", "GlobalAveragePoolGradient"],
+            Reduction::Sum => ["GlobalSumPool", "GlobalSumPoolGradient"],
+            Reduction::Max => ["GlobalMaxPool", "GlobalMaxPoolGradient"],
+            Reduction::Min => ["GlobalMinPool", "GlobalMinPoolGradient"],
+            Reduction::Lp(_) => ["GlobalLpPool", "GlobalLpPoolGradient"],
         }
     }
 
-    fn arity(&self) -> RangeInclusive<usize> {
-        1..=1
+    /// One bin.
+    fn geometry(&self, x: &[usize]) -> Result<PoolGeometry> {
+        if let Reduction::Lp(p) = self.0 {
+            expect_norm(self, p)?;
+        }
+        expect_activation(self, "input", x)?;
+        PoolGeometry::adaptive(x[0], x[1], spatial(x), [1; 3]).map_err(Error::geometry(self.names()[0]))
     }
 
-    fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
-        expect_activation(self, "input", inputs[0])?;
-        let mut shape = inputs[0].to_vec();
-        shape[2..].fill(1);
-        Ok(vec![shape])
-    }
-
-    fn layouts(&self, _: &Shapes<'_>) -> Layouts {
-        Layouts::Blocked { inputs: &[0], outputs: &[0] }
-    }
-
-    fn lower(&self, shapes: &Shapes<'_>, _: usize) -> Result<Lowered> {
-        let planes = planes(shapes.inputs[0]);
-        let run = match self.0 {
-            Reduction::Average => pool::global_average_forward,
-            Reduction::Max => pool::global_max_forward,
-        };
-        Ok(Lowered::new(move |cpu, io| run(cpu, planes, io.inputs.get(0), &mut io.outputs[0])))
-    }
-
-    fn gradient(&self, context: &mut GradientContext<'_>) -> Result<()> {
-        let Some(dy) = context.output_gradient() else { return Ok(()) };
-        let x = context.input(0);
-        let dx = match self.0 {
-            Reduction::Average => {
-                let shape = context.shape(x).to_vec();
-                context.push(GlobalAverageGradient { shape }, &[dy])?
+    fn forward(&self, cpu: &Cpu, g: &PoolGeometry, x: &[f32], y: &mut [f32]) {
+        match self.0 {
+            Reduction::Average | Reduction::Sum => {
+                pool::global_average_forward(cpu, planes(g), self.divisor(), x, y);
             }
-            Reduction::Max => context.push(GlobalMaxGradient, &[x, dy])?,
-        };
-        context.add(0, dx[0])
+            Reduction::Max => pool::max_forward(cpu, g, x, y),
+            Reduction::Min => pool::min_forward(cpu, g, x, y),
+            Reduction::Lp(p) => pool::lp_forward(cpu, g, p, x, y),
+        }
     }
 
-    fn field(&self) -> Field {
+    fn backward_reads_input(&self) -> bool {
+        !matches!(self.0, Reduction::Average | Reduction::Sum)
+    }
+
+    fn backward(&self, cpu: &Cpu, g: &PoolGeometry, x: &[f32], dy: &[f32], dx: &mut [f32]) {
+        match self.0 {
+            Reduction::Average | Reduction::Sum => {
+                pool::global_average_backward(cpu, planes(g), self.divisor(), dy, dx);
+            }
+            Reduction::Max => pool::max_backward(cpu, g, x, dy, dx),
+            Reduction::Min => pool::min_backward(cpu, g, x, dy, dx),
+            Reduction::Lp(p) => pool::lp_backward(cpu, g, p, x, dy, dx),
+        }
+    }
+
+    fn sees(&self) -> Field {
         Field::All
     }
 
-    fn export(&self, export: &mut Export<'_>) -> Result<()> {
-        export.node(self.name(), Attributes::new());
-        Ok(())
+    fn write(&self, export: &mut Export<'_>) {
+        let name = self.names()[0];
+        match self.0 {
+            Reduction::Average | Reduction::Max => export.node(name, Attributes::new()),
+            Reduction::Sum | Reduction::Min => export.own_node(name, Attributes::new()),
+            Reduction::Lp(p) => write_norm(export, name, p, Attributes::new()),
+        }
     }
 }
 
-/// Input: gradient of the output.
-#[derive(Clone, Debug)]
-struct GlobalAverageGradient {
-    shape: Vec<usize>,
-}
-
-impl Operator for GlobalAverageGradient {
-    fn name(&self) -> &'static str {
-        "GlobalAveragePoolGradient"
-    }
-
-    fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
-        Ok(vec![[&inputs[0][..1], &self.shape[1..]].concat()])
-    }
-
-    fn layouts(&self, _: &Shapes<'_>) -> Layouts {
-        Layouts::Blocked { inputs: &[0], outputs: &[0] }
-    }
-
-    fn lower(&self, shapes: &Shapes<'_>, _: usize) -> Result<Lowered> {
-        let planes = planes(shapes.outputs[0]);
-        Ok(Lowered::new(move |cpu, io| {
-            pool::global_average_backward(cpu, planes, io.inputs.get(0), &mut io.outputs[0]);
-        }))
-    }
-}
-
-/// Inputs: input, gradient of the output. Finds each channel's first maximum again.
-#[derive(Clone, Copy, Debug)]
-struct GlobalMaxGradient;
-
-impl Operator for GlobalMaxGradient {
-    fn name(&self) -> &'static str {
-        "GlobalMaxPoolGradient"
-    }
-
-    fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
-        Ok(vec![inputs[0].to_vec()])
-    }
-
-    fn layouts(&self, _: &Shapes<'_>) -> Layouts {
-        Layouts::Blocked { inputs: &[0, 1], outputs: &[0] }
-    }
-
-    fn lower(&self, shapes: &Shapes<'_>, _: usize) -> Result<Lowered> {
-        let planes = planes(shapes.inputs[0]);
-        Ok(Lowered::new(move |cpu, io| {
-            let (x, dy) = (io.inputs.get(0), io.inputs.get(1));
-            pool::global_max_backward(cpu, planes, x, dy, &mut io.outputs[0]);
-        }))
-    }
-}
-
-pub(super) fn import_average(import: &mut Import<'_>) -> Result<()> {
+pub(super) fn import(import: &mut Import<'_>) -> Result<()> {
+    let reduction = match import.op_type() {
+        "GlobalAveragePool" => Reduction::Average,
+        "GlobalSumPool" => Reduction::Sum,
+        "GlobalMaxPool" => Reduction::Max,
+        "GlobalMinPool" => Reduction::Min,
+        "GlobalLpPool" => Reduction::Lp(import_norm(import)?),
+        other => return Err(Error::unsupported(other, "this reduction")),
+    };
     let x = import.input(0)?;
-    import.push(GlobalPool(Reduction::Average), &[x])
-}
-
-pub(super) fn import_max(import: &mut Import<'_>) -> Result<()> {
-    let x = import.input(0)?;
-    import.push(GlobalPool(Reduction::Max), &[x])
+    import.push(GlobalPool(reduction), &[x])
 }
 
 pub(super) fn examples() -> Vec<Example> {
-    [Reduction::Average, Reduction::Max]
-        .into_iter()
-        .flat_map(|reduction| {
-            let op = GlobalPool(reduction);
-            [
-                Example::new(op, [&[2, 3, 5, 4]]),
-                Example::new(op, [&[1, 9, 7]]),
-                Example::new(op, [&[2, 2, 2, 3, 1]]),
-            ]
-        })
-        .collect()
+    let reductions = [
+        Reduction::Average,
+        Reduction::Sum,
+        Reduction::Max,
+        Reduction::Min,
+        Reduction::Lp(1.0),
+        Reduction::Lp(2.0),
+        Reduction::Lp(3.5),
+    ];
+    let examples = |reduction| {
+        let op = GlobalPool(reduction);
+        [
+            Example::new(op, [&[2, 3, 5, 4]]),
+            Example::new(op, [&[1, 9, 7]]),
+            Example::new(op, [&[2, 2, 2, 3, 1]]),
+        ]
+    };
+    reductions.into_iter().flat_map(examples).collect()
 }

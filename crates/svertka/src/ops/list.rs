@@ -1,10 +1,11 @@
 //! The list of operators: a line for each file of this folder.
 
 use super::{
-    Example, activation, arithmetic, batch_norm, broadcast, concat, conv, cross_entropy, dropout, gather,
-    global_pool, group_norm, hardmax, instance_norm, layer_norm, likelihood_loss, linear,
-    local_response_norm, lp_norm, mat_mul, mean_variance_norm, optimizer_step, pad, pool, prelu, reduce,
-    reshape, rms_norm, slice, softmax, tile, transpose, unary,
+    Example, activation, adaptive_pool, arithmetic, batch_norm, broadcast, concat, conv, cross_entropy,
+    dropout, fractional_max_pool, gather, global_pool, group_norm, hardmax, instance_norm, k_max_pool,
+    layer_norm, likelihood_loss, linear, local_response_norm, lp_norm, lp_pool, mat_mul,
+    max_pool_with_indices, max_unpool, mean_variance_norm, optimizer_step, pad, pool, prelu, reduce, reshape,
+    rms_norm, slice, softmax, stochastic_pool, tile, transpose, unary,
 };
 use crate::error::Result;
 use crate::onnx::Import;
@@ -28,13 +29,37 @@ pub const OPERATORS: &[Entry] = &[
         examples: linear::examples,
     },
     Entry {
-        onnx: &[("MaxPool", pool::import_max), ("AveragePool", pool::import_average)],
+        onnx: &[
+            ("MaxPool", pool::import_max),
+            ("MinPool", pool::import_min),
+            ("AveragePool", pool::import_average),
+            ("SumPool", pool::import_sum),
+        ],
         examples: pool::examples,
+    },
+    Entry { onnx: &[], examples: max_pool_with_indices::examples },
+    Entry { onnx: &[("MaxUnpool", max_unpool::import)], examples: max_unpool::examples },
+    Entry { onnx: &[("LpPool", lp_pool::import)], examples: lp_pool::examples },
+    Entry {
+        onnx: &[
+            ("AdaptiveMaxPool", adaptive_pool::import_max),
+            ("AdaptiveAveragePool", adaptive_pool::import_average),
+        ],
+        examples: adaptive_pool::examples,
+    },
+    Entry { onnx: &[("KMaxPool", k_max_pool::import)], examples: k_max_pool::examples },
+    Entry { onnx: &[("StochasticPool", stochastic_pool::import)], examples: stochastic_pool::examples },
+    Entry {
+        onnx: &[("FractionalMaxPool", fractional_max_pool::import)],
+        examples: fractional_max_pool::examples,
     },
     Entry {
         onnx: &[
-            ("GlobalAveragePool", global_pool::import_average),
-            ("GlobalMaxPool", global_pool::import_max),
+            ("GlobalAveragePool", global_pool::import),
+            ("GlobalSumPool", global_pool::import),
+            ("GlobalMaxPool", global_pool::import),
+            ("GlobalMinPool", global_pool::import),
+            ("GlobalLpPool", global_pool::import),
         ],
         examples: global_pool::examples,
     },

@@ -12,7 +12,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "MaxPool: input: expected N x C x spatial with 1 to 3 spatial axes, received shape [3, 7]",
         ),
         case(
-            AveragePool { window, ceil_mode: false, count_include_pad: false },
+            AveragePool { window, ceil_mode: false, count_include_pad: false, divisor_override: None },
             [&[2, 3, 2, 4]],
             "AveragePool: kernel_size: expected at most the padded input 2 along the height, received a window of 3 (kernel_size 3, dilation 1)",
         ),
