@@ -7,13 +7,17 @@
 //! Reading order: [`geometry`] (sizes), [`layout`], [`simd`] and [`cpu`], then [`conv`].
 
 pub mod activation;
+pub mod affine_grid;
 pub mod binary;
 pub mod buffer;
 pub mod concat;
 pub mod conv;
 pub mod cpu;
+pub mod depth_to_space;
 mod elementwise;
+pub mod fold;
 pub mod geometry;
+pub mod grid_sample;
 pub mod layout;
 pub mod matmul;
 pub mod norm;
@@ -21,6 +25,9 @@ pub mod pad;
 pub mod planes;
 pub mod pool;
 pub mod reference;
+pub mod resample;
+pub mod resize;
+pub mod roi_align;
 pub mod simd;
 pub mod softmax;
 pub mod threads;

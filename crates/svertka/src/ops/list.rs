@@ -1,8 +1,9 @@
 //! The list of operators: a line for each file of this folder.
 
 use super::{
-    Example, activation, arithmetic, batch_norm, concat, conv, cross_entropy, dropout, global_pool, linear,
-    pad, pool, reshape, softmax,
+    Example, activation, affine_grid, arithmetic, batch_norm, concat, conv, cross_entropy, depth_to_space,
+    dropout, fold, global_pool, grid_sample, linear, pad, pad_axes, pool, reshape, resize, roi_align,
+    softmax,
 };
 use crate::error::Result;
 use crate::onnx::Import;
@@ -61,12 +62,32 @@ pub const OPERATORS: &[Entry] = &[
             ("Reshape", reshape::import_reshape),
             ("Identity", reshape::import_identity),
             ("Constant", reshape::import_constant),
+            ("Cast", reshape::import_identity),
         ],
         examples: reshape::examples,
     },
     Entry { onnx: &[("Dropout", dropout::import)], examples: dropout::examples },
     Entry { onnx: &[("Softmax", softmax::import)], examples: softmax::examples },
     Entry { onnx: &[("Pad", pad::import), ("Gather", pad::import_gather)], examples: pad::examples },
+    Entry { onnx: &[("CenterCropPad", pad_axes::import_center_crop_pad)], examples: pad_axes::examples },
+    Entry {
+        onnx: &[("Resize", resize::import), ("Upsample", resize::import_scales)],
+        examples: resize::examples,
+    },
+    Entry { onnx: &[("GridSample", grid_sample::import)], examples: grid_sample::examples },
+    Entry { onnx: &[("AffineGrid", affine_grid::import)], examples: affine_grid::examples },
+    Entry {
+        onnx: &[
+            ("DepthToSpace", depth_to_space::import_depth_to_space),
+            ("SpaceToDepth", depth_to_space::import_space_to_depth),
+        ],
+        examples: depth_to_space::examples,
+    },
+    Entry {
+        onnx: &[("Unfold", fold::import_unfold), ("Col2Im", fold::import_col2im)],
+        examples: fold::examples,
+    },
+    Entry { onnx: &[("RoiAlign", roi_align::import)], examples: roi_align::examples },
     Entry { onnx: &[], examples: cross_entropy::examples },
 ];
 
