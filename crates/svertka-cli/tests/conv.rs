@@ -228,7 +228,7 @@ const ERRORS: &[(&[&str], &str)] = &[
     (&["1 2 3", "1 2 3", "--dilation=2"], "conv: kernel_size: expected at most the padded input 3 along the width, \
         received a window of 5 (kernel_size 3, dilation 2)"),
     (&["1 2 3", "1", "--padding=3", "--padding-mode=reflect"], "conv: padding (reflect): expected at most 2 on either side of \
-        the width of size 3, received (3, 3)"),
+        the width of size 3, as a reflection shows each cell once, but not the one at the edge, received (3, 3)"),
     (&["1 2 3", "1", "--stride=0"], "conv: stride: expected at least 1 along every axis, received [1, 1, 0]"),
     (&["1 2 3", "1", "--stride=1x2"], "conv: stride: expected one size or 1, received [1, 2]"),
     (&["1 2; 3 4; 5 6", "[[[1]], [[1]], [[1]]]", "--groups=2"], "conv: in_channels: expected a multiple of groups = 2, received 3"),

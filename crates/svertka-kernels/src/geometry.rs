@@ -322,6 +322,21 @@ impl PoolGeometry {
         let end = (self.input[axis] + before).saturating_sub(start).div_ceil(dilation).min(kernel);
         (first..end.max(first), (start + first * dilation).saturating_sub(before))
     }
+
+    /// The windows whose tap `tap` falls into the input along `axis`, and the cell that it reads in the first of them. Returns
+    /// `(windows, first_cell)`; window `o` of `windows` reads cell `first_cell + (o - windows.start) * stride`.
+    pub fn windows_at(&self, axis: usize, tap: usize) -> (std::ops::Range<usize>, usize) {
+        let (stride, before) = (self.window.stride[axis], self.window.padding[axis].0);
+        let offset = tap * self.window.dilation[axis];
+        let first = before.saturating_sub(offset).div_ceil(stride).min(self.output[axis]);
+        let end = (self.input[axis] + before).saturating_sub(offset).div_ceil(stride).min(self.output[axis]);
+        (first..end.max(first), (first * stride + offset).saturating_sub(before))
+    }
+
+    /// Taps of one window.
+    pub fn taps_of_window(&self) -> usize {
+        self.window.kernel.iter().product()
+    }
 }
 
 #[cfg(test)]
@@ -390,6 +405,26 @@ mod tests {
                 let expected: Vec<_> =
                     (0..w.kernel[2]).filter_map(|t| Some((t, cell(t)?))).filter(|c| c.1 < input).collect();
                 assert_eq!(got, expected, "window {o} of {w:?} over {input}");
+            }
+        }
+    }
+
+    #[test]
+    fn windows_at_a_tap_are_those_that_read_a_cell_with_it() {
+        for (input, w) in
+            [(7, window(3, 2, 2, (3, 2))), (5, window(4, 1, 1, (2, 1))), (6, window(2, 3, 4, (1, 4)))]
+        {
+            let geometry = PoolGeometry::new(1, 1, [1, 1, input], w, false).unwrap();
+            for tap in 0..w.kernel[2] {
+                let (windows, first) = geometry.windows_at(2, tap);
+                let got: Vec<_> =
+                    windows.clone().map(|o| (o, first + (o - windows.start) * w.stride[2])).collect();
+                let read = |o: usize| geometry.taps(2, o);
+                let expected: Vec<_> = (0..geometry.output[2])
+                    .filter(|&o| read(o).0.contains(&tap))
+                    .map(|o| (o, read(o).1 + (tap - read(o).0.start) * w.dilation[2]))
+                    .collect();
+                assert_eq!(got, expected, "tap {tap} of {w:?} over {input}");
             }
         }
     }

@@ -15,6 +15,7 @@ use crate::elementwise::run_ranges;
 use crate::geometry::AXES;
 use crate::layout::BLOCK;
 use crate::planes::Planes;
+use crate::resample::Table;
 use crate::threads::SharedMut;
 
 /// What stands beyond the edge. In brackets the names of PyTorch's `padding_mode` and of NumPy's `pad`.
@@ -33,14 +34,14 @@ pub enum PadMode {
 }
 
 /// The input has not the cells that a padding shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[error(
-    "padding ({mode}): expected at most {most} on either side of the {} of size {size}, received ({before}, {after})",
-    AXES[*axis]
+    "padding ({}): expected at most {most} on either side of the {} of size {size}, as {}, received ({before}, {after})",
+    mode.name(), AXES[*axis], mode.reason()
 )]
 pub struct PadError {
-    /// Name of the mode.
-    pub mode: &'static str,
+    /// What should stand beyond the edge.
+    pub mode: PadMode,
     /// 0 depth, 1 height, 2 width.
     pub axis: usize,
     /// Cells along the axis.
@@ -64,23 +65,39 @@ impl PadMode {
             Self::Circular => "circular",
         }
     }
+
+    /// The most cells that this mode can add on either side of `size` cells: `reflect` less than the size, `symmetric` and `circular` at most the
+    /// size, `replicate` none where there is no cell.
+    pub fn most(self, size: usize) -> usize {
+        match self {
+            Self::Constant(_) => usize::MAX,
+            Self::Replicate => size.saturating_mul(usize::MAX),
+            Self::Reflect => size.saturating_sub(1),
+            Self::Symmetric | Self::Circular => size,
+        }
+    }
+
+    /// Why it can add no more, to go on after "as".
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Constant(_) => "sizes are limited",
+            Self::Replicate => "without cells there is no edge",
+            Self::Reflect => "a reflection shows each cell once, but not the one at the edge",
+            Self::Symmetric => "a mirror image shows each cell once",
+            Self::Circular => "the other end shows each cell once",
+        }
+    }
 }
 
-/// Whether `input` can be padded by `pads`, the cells before and after along each axis: `reflect` needs less than the size, `symmetric` and
-/// `circular` at most the size, `replicate` at least one cell.
+/// Whether `input` can be padded by `pads`, the cells before and after along each axis; see [`PadMode::most`].
 ///
 /// # Errors
 /// For the first axis that cannot.
 pub fn check(mode: PadMode, input: [usize; 3], pads: [(usize, usize); 3]) -> Result<(), PadError> {
     for (axis, (size, (before, after))) in input.into_iter().zip(pads).enumerate() {
-        let most = match mode {
-            PadMode::Constant(_) => usize::MAX,
-            PadMode::Replicate => size.saturating_mul(usize::MAX),
-            PadMode::Reflect => size.saturating_sub(1),
-            PadMode::Symmetric | PadMode::Circular => size,
-        };
+        let most = mode.most(size);
         if before.max(after) > most {
-            return Err(PadError { mode: mode.name(), axis, size, most, before, after });
+            return Err(PadError { mode, axis, size, most, before, after });
         }
     }
     Ok(())
@@ -114,6 +131,25 @@ pub fn source(mode: PadMode, size: usize, before: usize, index: usize) -> Option
         (PadMode::Circular, Some(right)) => Some(right),
     };
     cell.filter(|&cell| cell < size)
+}
+
+/// What is left of `size` cells where negative `pads` crop some before the first and after the last; `None` where that is more than there are.
+pub fn kept(size: usize, pads: (i64, i64)) -> Option<usize> {
+    let cropped = |pad: i64| usize::try_from(pad.min(0).unsigned_abs()).ok();
+    size.checked_sub(cropped(pads.0)?)?.checked_sub(cropped(pads.1)?)
+}
+
+/// The map along one axis of `size` cells that is cropped as [`kept`] says and then padded where `pads` are positive. Cells that show the constant have no
+/// taps.
+///
+/// # Panics
+/// Where nothing is [`kept`], or the padded size passes the address space.
+pub fn table(mode: PadMode, size: usize, pads: (i64, i64)) -> Table {
+    let kept = kept(size, pads).expect("as many cells as are cropped");
+    let (first, before, after) =
+        (pads.0.min(0).unsigned_abs(), pads.0.max(0) as usize, pads.1.max(0) as usize);
+    let cells = (0..before + kept + after).map(|cell| source(mode, kept, before, cell));
+    Table::new(size, cells.map(|cell| cell.map(|cell| (first as usize + cell, 1.0))))
 }
 
 /// Size of the padded activation.

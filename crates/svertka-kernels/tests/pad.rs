@@ -118,7 +118,8 @@ fn errors_say_what_a_mode_needs() {
     let error = |mode, size, pad| check(mode, [1, size, 1], [(0, 0), pad, (0, 0)]).unwrap_err().to_string();
     assert_eq!(
         error(PadMode::Reflect, 3, (1, 3)),
-        "padding (reflect): expected at most 2 on either side of the height of size 3, received (1, 3)"
+        "padding (reflect): expected at most 2 on either side of the height of size 3, as a reflection shows each cell once, \
+         but not the one at the edge, received (1, 3)"
     );
     assert!(error(PadMode::Symmetric, 3, (4, 0)).contains("expected at most 3"));
     assert!(error(PadMode::Circular, 3, (0, 4)).contains("expected at most 3"));

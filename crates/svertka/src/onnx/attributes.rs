@@ -82,7 +82,14 @@ impl Import<'_> {
     /// # Errors
     /// Where there is no such axis.
     pub fn axis(&self, name: &'static str, default: i64, rank: usize) -> Result<usize> {
-        let received = self.int(name, default)?;
+        self.axis_number(name, self.int(name, default)?, rank)
+    }
+
+    /// As [`Import::axis`], for a number from a list or an input.
+    ///
+    /// # Errors
+    /// Where there is no such axis.
+    pub fn axis_number(&self, name: &'static str, received: i64, rank: usize) -> Result<usize> {
         let axis =
             usize::try_from(if received < 0 { received.saturating_add(rank as i64) } else { received });
         axis.ok()

@@ -211,13 +211,15 @@ impl Attributes {
 
     /// `kernel_shape`, `strides` and `pads` of a window over `dims` spatial axes.
     pub fn window(window: &Window, dims: usize) -> Self {
+        Self::moving_window(window, dims).ints("kernel_shape", &window.kernel[3 - dims..])
+    }
+
+    /// `strides` and `pads` of a window over `dims` spatial axes.
+    pub fn moving_window(window: &Window, dims: usize) -> Self {
         let pads = &window.padding[3 - dims..];
         let pads: Vec<i64> =
             pads.iter().map(|pads| pads.0 as i64).chain(pads.iter().map(|pads| pads.1 as i64)).collect();
-        Self::new()
-            .ints("kernel_shape", &window.kernel[3 - dims..])
-            .ints("strides", &window.stride[3 - dims..])
-            .push(AttributeProto::ints("pads", pads))
+        Self::new().ints("strides", &window.stride[3 - dims..]).push(AttributeProto::ints("pads", pads))
     }
 
     /// `dilations` of a window over `dims` spatial axes.

@@ -219,6 +219,22 @@ impl Import<'_> {
         self.constant_proto(i)?.ints().map_err(format_error)
     }
 
+    /// As [`Import::constant`], or `None` where the input is left out.
+    ///
+    /// # Errors
+    /// Where it is given and no constant.
+    pub fn constant_if_given(&self, i: usize) -> Result<Option<Tensor>> {
+        self.input_name(i).map(|_| self.constant(i)).transpose()
+    }
+
+    /// As [`Import::constant_ints`], or `None` where the input is left out.
+    ///
+    /// # Errors
+    /// Where it is given and no constant.
+    pub fn constant_ints_if_given(&self, i: usize) -> Result<Option<Vec<i64>>> {
+        self.input_name(i).map(|_| self.constant_ints(i)).transpose()
+    }
+
     /// A parameter in place of constant input `i`.
     pub fn replace_parameter(&mut self, i: usize, tensor: Tensor) -> Value {
         let name = format!("{}.{}", self.input_name(i).unwrap_or_default(), self.index);

@@ -1,11 +1,7 @@
 //! The list of operators: a line for each file of this folder.
 
 use super::{
-    Example, activation, adaptive_pool, arithmetic, batch_norm, broadcast, concat, conv, cross_entropy,
-    dropout, fractional_max_pool, gather, global_pool, group_norm, hardmax, instance_norm, k_max_pool,
-    layer_norm, likelihood_loss, linear, local_response_norm, lp_norm, lp_pool, mat_mul,
-    max_pool_with_indices, max_unpool, mean_variance_norm, optimizer_step, pad, pool, prelu, reduce, reshape,
-    rms_norm, slice, softmax, stochastic_pool, tile, transpose, unary,
+    Example, activation, adaptive_pool, affine_grid, arithmetic, batch_norm, broadcast, concat, conv, cross_entropy, depth_to_space, dropout, fold, fractional_max_pool, gather, global_pool, grid_sample, group_norm, hardmax, instance_norm, k_max_pool, layer_norm, likelihood_loss, linear, local_response_norm, lp_norm, lp_pool, mat_mul, max_pool_with_indices, max_unpool, mean_variance_norm, optimizer_step, pad, pad_axes, pool, prelu, reduce, reshape, resize, rms_norm, roi_align, slice, softmax, stochastic_pool, tile, transpose, unary,
 };
 use crate::error::Result;
 use crate::onnx::Import;
@@ -149,6 +145,7 @@ pub const OPERATORS: &[Entry] = &[
             ("Unsqueeze", reshape::import_unsqueeze),
             ("Identity", reshape::import_identity),
             ("Constant", reshape::import_constant),
+            ("Cast", reshape::import_identity),
         ],
         examples: reshape::examples,
     },
@@ -183,6 +180,27 @@ pub const OPERATORS: &[Entry] = &[
         examples: likelihood_loss::examples,
     },
     Entry { onnx: &[("Pad", pad::import)], examples: pad::examples },
+    Entry { onnx: &[("Softmax", softmax::import)], examples: softmax::examples },
+    Entry { onnx: &[("Pad", pad::import), ("Gather", pad::import_gather)], examples: pad::examples },
+    Entry { onnx: &[("CenterCropPad", pad_axes::import_center_crop_pad)], examples: pad_axes::examples },
+    Entry {
+        onnx: &[("Resize", resize::import), ("Upsample", resize::import_scales)],
+        examples: resize::examples,
+    },
+    Entry { onnx: &[("GridSample", grid_sample::import)], examples: grid_sample::examples },
+    Entry { onnx: &[("AffineGrid", affine_grid::import)], examples: affine_grid::examples },
+    Entry {
+        onnx: &[
+            ("DepthToSpace", depth_to_space::import_depth_to_space),
+            ("SpaceToDepth", depth_to_space::import_space_to_depth),
+        ],
+        examples: depth_to_space::examples,
+    },
+    Entry {
+        onnx: &[("Unfold", fold::import_unfold), ("Col2Im", fold::import_col2im)],
+        examples: fold::examples,
+    },
+    Entry { onnx: &[("RoiAlign", roi_align::import)], examples: roi_align::examples },
     Entry { onnx: &[], examples: cross_entropy::examples },
     // Without examples: a step has no gradient.
     Entry {

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use svertka_kernels::geometry::{AXES, checked_product};
 use svertka_kernels::pad::{self, PadGeometry, PadMode};
 
-use super::{Example, Layouts, Lowered, Operator, Shapes, activation, expect_activation, spatial};
+use super::{Example, Layouts, Lowered, Operator, PadAxes, Shapes, activation, expect_activation, spatial};
 use crate::error::{Error, Result};
 use crate::gradient::GradientContext;
 use crate::onnx::{Attributes, Export, Import};
@@ -39,12 +39,15 @@ impl Operator for Pad {
         expect_activation(self, "input", x)?;
         pad::check(self.mode, spatial(x), self.pads).map_err(|error| {
             let expected = format!(
-                "at most {} on either side of the {} of size {}",
-                error.most, AXES[error.axis], error.size
+                "at most {} on either side of the {} of size {}, as {}",
+                error.most,
+                AXES[error.axis],
+                error.size,
+                error.mode.reason()
             );
             Error::argument(
                 "Pad",
-                format!("pads ({})", error.mode),
+                format!("pads ({})", error.mode.name()),
                 expected,
                 format!("{:?}", (error.before, error.after)),
             )
@@ -147,26 +150,27 @@ impl Operator for PadGradient {
     }
 }
 
-/// `Pad` of spatial axes: pads are an attribute before opset 11, then a constant input.
+/// `Pad`: pads are an attribute before opset 11 (`paddings` in opset 1), then a constant input. [`PadAxes`] where they are not those of spatial axes.
 pub(super) fn import(import: &mut Import<'_>) -> Result<()> {
     let x = import.input(0)?;
     let rank = import.shape(x).len();
-    let pads = match import.ints("pads")? {
+    let given = match import.ints(if import.opset() < 2 { "paddings" } else { "pads" })? {
         Some(pads) => pads,
         None => import.constant_ints(1)?,
     };
-    if pads.len() != 2 * rank
-        || !(3..=5).contains(&rank)
-        || [0, 1].iter().any(|&axis| pads[axis] != 0 || pads[rank + axis] != 0)
-    {
-        return Err(Error::unsupported("Pad", format!("pads {pads:?} of an input with {rank} axes")));
+    let axes: Vec<usize> = match import.constant_ints_if_given(3)? {
+        Some(axes) => {
+            axes.iter().map(|&axis| import.axis_number("axes", axis, rank)).collect::<Result<_>>()?
+        }
+        None => (0..rank).collect(),
+    };
+    if given.len() != 2 * axes.len() {
+        let expected = format!("{} numbers, two for each axis", 2 * axes.len());
+        return Err(Error::argument("Pad", "pads", expected, format!("{given:?}")));
     }
-    let mut sizes = [(0, 0); 3];
-    for axis in 2..rank {
-        let size = |pad: i64| {
-            usize::try_from(pad).map_err(|_| Error::unsupported("Pad", format!("the negative padding {pad}")))
-        };
-        sizes[axis + 3 - rank] = (size(pads[axis])?, size(pads[rank + axis])?);
+    let mut pads = vec![(0, 0); rank];
+    for (&axis, pair) in axes.iter().zip(given.iter().zip(&given[axes.len()..])) {
+        pads[axis] = (*pair.0, *pair.1);
     }
     let mode = match import.string("mode", "constant")?.as_str() {
         "constant" => {
@@ -181,7 +185,16 @@ pub(super) fn import(import: &mut Import<'_>) -> Result<()> {
         "wrap" => PadMode::Circular,
         other => return Err(Error::unsupported("Pad", format!("mode = {other:?}"))),
     };
-    import.push(Pad { mode, pads: sizes }, &[x])
+    let size = |pads: &(i64, i64)| Some((usize::try_from(pads.0).ok()?, usize::try_from(pads.1).ok()?));
+    let spatial: Option<Vec<(usize, usize)>> = pads.iter().map(size).collect();
+    match spatial {
+        Some(spatial) if (3..=5).contains(&rank) && spatial[..2] == [(0, 0); 2] => {
+            let mut pads = [(0, 0); 3];
+            pads[5 - rank..].copy_from_slice(&spatial[2..]);
+            import.push(Pad { mode, pads }, &[x])
+        }
+        _ => import.push(PadAxes { mode, pads }, &[x]),
+    }
 }
 
 pub(super) fn examples() -> Vec<Example> {
