@@ -56,7 +56,7 @@ mod write_file;
 
 pub use cost::{LayerCost, cost};
 pub use error::{Error, Result};
-pub use function::{apply, conv};
+pub use function::{Extent, apply, conv, convolve, correlate};
 pub use graph::{Graph, Value};
 pub use network::{Network, PoolSpec};
 pub use onnx::Model;

@@ -10,7 +10,7 @@ use svertka_kernels::activation::Activation;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
 use crate::ops::{
-    Activate, Add, AveragePool, BatchNorm, Concat, Dropout, Flatten, GlobalPool, Linear, MaxPool, Mul,
+    Activate, Add, AveragePool, BatchNorm, Concat, Dropout, Flatten, Flip, GlobalPool, Linear, MaxPool, Mul,
     Operator, Reduction, Softmax,
 };
 use crate::spec::{ConvSpec, Padding, Sizes, window};
@@ -152,7 +152,11 @@ impl Network {
         let weight =
             [&[out_channels, shape[1] / spec.groups.max(1)], &conv.window.kernel[3 - dims..]].concat();
         let fan_in = weight[1..].iter().product();
-        let mut inputs = vec![x, self.weight(&format!("{name}.weight"), weight, fan_in)?];
+        let mut weight = self.weight(&format!("{name}.weight"), weight, fan_in)?;
+        if spec.flip {
+            weight = self.push(&format!("{name}.flip"), Flip, &[weight])?;
+        }
+        let mut inputs = vec![x, weight];
         if spec.bias {
             inputs.push(self.constant(&format!("{name}.bias"), out_channels, 0.0));
         }

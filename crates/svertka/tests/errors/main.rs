@@ -6,6 +6,7 @@ use svertka::ops::{Operator, examples};
 
 mod activation;
 mod conv;
+mod flip;
 mod pool;
 
 /// An operator, shapes of inputs that it must refuse, and what it must say.
@@ -20,7 +21,7 @@ fn case<const N: usize>(op: impl Operator + 'static, inputs: [&[usize]; N], mess
 }
 
 fn cases() -> Vec<Case> {
-    [activation::cases(), conv::cases(), pool::cases()].into_iter().flatten().collect()
+    [activation::cases(), conv::cases(), flip::cases(), pool::cases()].into_iter().flatten().collect()
 }
 
 #[test]
