@@ -12,6 +12,7 @@ pub mod buffer;
 pub mod concat;
 pub mod conv;
 pub mod cpu;
+pub mod deform_conv;
 mod elementwise;
 pub mod geometry;
 pub mod layout;

@@ -1,6 +1,7 @@
 //! Operators as plain functions on tensors, for those who want no network.
 
 mod convolve;
+mod separate;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use crate::spec::ConvSpec;
 use crate::tensor::Tensor;
 
 pub use convolve::{Extent, convolve, correlate};
+pub use separate::{OuterProduct, Separated, outer_product, separate};
 
 /// The convolution of `x` (`N x C x spatial`) with `weight` (`out x C / groups x kernel`), plus `bias` (`out`): cross-correlation, as everywhere in the field, unless `spec.flip`
 /// turns the weight around.

@@ -1,5 +1,8 @@
 //! Building a graph layer by layer, with parameters drawn from a seed.
 
+mod deform_conv;
+mod separable;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

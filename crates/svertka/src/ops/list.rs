@@ -1,8 +1,8 @@
 //! The list of operators: a line for each file of this folder.
 
 use super::{
-    Example, activation, arithmetic, batch_norm, concat, conv, cross_entropy, dropout, flip, global_pool,
-    linear, pad, pool, reshape, softmax,
+    Example, activation, arithmetic, batch_norm, concat, conv, cross_entropy, deform_conv, dropout, flip,
+    global_pool, linear, pad, pool, reshape, softmax,
 };
 use crate::error::Result;
 use crate::onnx::Import;
@@ -67,6 +67,7 @@ pub const OPERATORS: &[Entry] = &[
     Entry { onnx: &[("Dropout", dropout::import)], examples: dropout::examples },
     Entry { onnx: &[("Softmax", softmax::import)], examples: softmax::examples },
     Entry { onnx: &[("Pad", pad::import), ("Gather", pad::import_gather)], examples: pad::examples },
+    Entry { onnx: &[("DeformConv", deform_conv::import)], examples: deform_conv::examples },
     Entry { onnx: &[("Slice", flip::import_slice)], examples: flip::examples },
     Entry { onnx: &[], examples: cross_entropy::examples },
 ];

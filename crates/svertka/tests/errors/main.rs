@@ -6,6 +6,7 @@ use svertka::ops::{Operator, examples};
 
 mod activation;
 mod conv;
+mod deform_conv;
 mod flip;
 mod pool;
 
@@ -21,7 +22,10 @@ fn case<const N: usize>(op: impl Operator + 'static, inputs: [&[usize]; N], mess
 }
 
 fn cases() -> Vec<Case> {
-    [activation::cases(), conv::cases(), flip::cases(), pool::cases()].into_iter().flatten().collect()
+    [activation::cases(), conv::cases(), deform_conv::cases(), flip::cases(), pool::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 #[test]

@@ -129,12 +129,12 @@ impl Args {
             (None, _) => None,
         };
         if let Some(kernel) = kernel.filter(|_| self.separate) {
-            let rank = separate::separate(&kernel)?;
+            let product = separate::separate(&kernel)?;
             if !answer.lines.is_empty() {
                 answer.lines.push(String::new());
             }
-            answer.lines.extend(rank.lines(&kernel));
-            answer.json.insert("separation".into(), rank.json());
+            answer.lines.extend(separate::lines(&product, &kernel));
+            answer.json.insert("separation".into(), separate::json(&product));
         }
         Ok(answer)
     }
