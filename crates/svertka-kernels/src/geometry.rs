@@ -157,6 +157,11 @@ impl Window {
         Ok(output)
     }
 
+    /// The padding that lets every window that touches the input count.
+    pub fn full_padding(&self) -> [(usize, usize); 3] {
+        self.extent().map(|extent| (extent - 1, extent - 1))
+    }
+
     /// The padding that gives `ceil(input / stride)` outputs; the odd cell goes after (ONNX `SAME_UPPER`) or before (`SAME_LOWER`).
     pub fn same_padding(&self, input: [usize; 3], odd_cell_after: bool) -> [(usize, usize); 3] {
         let extent = self.extent();

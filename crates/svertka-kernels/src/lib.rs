@@ -15,6 +15,7 @@ pub mod concat;
 pub mod conv;
 pub mod cpu;
 pub mod depth_to_space;
+pub mod deform_conv;
 mod elementwise;
 pub mod gather;
 pub mod geometry;

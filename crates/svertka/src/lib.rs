@@ -56,7 +56,9 @@ mod write_file;
 
 pub use cost::{LayerCost, cost};
 pub use error::{Error, Result};
-pub use function::{apply, conv};
+pub use function::{
+    Extent, OuterProduct, Separated, apply, conv, convolve, correlate, outer_product, separate,
+};
 pub use graph::{Graph, Value};
 pub use network::{FractionalSize, Network, PoolSpec};
 pub use onnx::Model;

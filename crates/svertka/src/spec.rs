@@ -65,6 +65,8 @@ pub enum Padding {
     Same,
     /// As much as gives `ceil(input / stride)` outputs, the odd cell at the beginning.
     SameLower,
+    /// As much as shows every window that touches the input.
+    Full,
     /// None.
     Valid,
 }
@@ -139,6 +141,8 @@ pub struct ConvSpec {
     pub groups: usize,
     /// Whether a layer has a bias.
     pub bias: bool,
+    /// Whether the kernel is turned around: a convolution as mathematics has it, in place of the usual cross-correlation.
+    pub flip: bool,
 }
 
 impl Default for ConvSpec {
@@ -150,12 +154,13 @@ impl Default for ConvSpec {
             dilation: 1.into(),
             groups: 1,
             bias: true,
+            flip: false,
         }
     }
 }
 
 impl ConvSpec {
-    /// Stride 1, no padding, dilation 1, one group, with bias.
+    /// Stride 1, no padding, dilation 1, one group, with bias, cross-correlation.
     pub fn new() -> Self {
         Self::default()
     }
@@ -199,6 +204,13 @@ impl ConvSpec {
     #[must_use]
     pub fn bias(mut self, bias: bool) -> Self {
         self.bias = bias;
+        self
+    }
+
+    /// Sets whether the kernel is turned around.
+    #[must_use]
+    pub fn flip(mut self, flip: bool) -> Self {
+        self.flip = flip;
         self
     }
 
@@ -256,6 +268,7 @@ pub(crate) fn window(
         }
         Padding::Same => window.same_padding(spatial(input), true),
         Padding::SameLower => window.same_padding(spatial(input), false),
+        Padding::Full => window.full_padding(),
         Padding::Valid => [(0, 0); 3],
     };
     Ok(window)

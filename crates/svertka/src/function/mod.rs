@@ -1,17 +1,24 @@
 //! Operators as plain functions on tensors, for those who want no network.
 
+mod convolve;
+mod separate;
+
 use std::sync::Arc;
 
 use svertka_kernels::Cpu;
 
 use crate::error::Result;
 use crate::graph::Graph;
-use crate::ops::Operator;
+use crate::ops::{Flip, Operator};
 use crate::plan::{Plan, Weights};
 use crate::spec::ConvSpec;
 use crate::tensor::Tensor;
 
-/// The convolution of `x` (`N x C x spatial`) with `weight` (`out x C / groups x kernel`), plus `bias` (`out`): cross-correlation, as everywhere in the field.
+pub use convolve::{Extent, convolve, correlate};
+pub use separate::{OuterProduct, Separated, outer_product, separate};
+
+/// The convolution of `x` (`N x C x spatial`) with `weight` (`out x C / groups x kernel`), plus `bias` (`out`): cross-correlation, as everywhere in the field, unless `spec.flip`
+/// turns the weight around.
 ///
 /// # Errors
 /// Where shapes or options do not fit; the message names the argument.
@@ -28,7 +35,8 @@ pub fn conv(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, spec: &ConvSpec)
     let kernel_size = weight.shape().get(2..).unwrap_or_default().to_vec();
     let (pad, op) = spec.operators(x.shape(), &kernel_size.into())?;
     let padded = pad.map(|pad| apply(Arc::new(pad), &[x])).transpose()?;
-    let mut inputs = vec![padded.as_ref().unwrap_or(x), weight];
+    let flipped = spec.flip.then(|| apply(Arc::new(Flip), &[weight])).transpose()?;
+    let mut inputs = vec![padded.as_ref().unwrap_or(x), flipped.as_ref().unwrap_or(weight)];
     inputs.extend(bias);
     apply(Arc::new(op), &inputs)
 }

@@ -1,5 +1,8 @@
 //! Building a graph layer by layer, with parameters drawn from a seed.
 
+mod deform_conv;
+mod separable;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -14,6 +17,11 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
 use crate::ops::{Add, Concat, Dropout, Flatten, Linear, Mul, Operator};
 use crate::spec::{ConvSpec, Sizes};
+use crate::ops::{
+    Activate, Add, AveragePool, BatchNorm, Concat, Dropout, Flatten, Flip, GlobalPool, Linear, MaxPool, Mul,
+    Operator, Reduction, Softmax,
+};
+use crate::spec::{ConvSpec, Padding, Sizes, window};
 use crate::tensor::Tensor;
 
 pub use pooling::{FractionalSize, PoolSpec};
@@ -111,7 +119,11 @@ impl Network {
         let weight =
             [&[out_channels, shape[1] / spec.groups.max(1)], &conv.window.kernel[3 - dims..]].concat();
         let fan_in = weight[1..].iter().product();
-        let mut inputs = vec![x, self.weight(&format!("{name}.weight"), weight, fan_in)?];
+        let mut weight = self.weight(&format!("{name}.weight"), weight, fan_in)?;
+        if spec.flip {
+            weight = self.push(&format!("{name}.flip"), Flip, &[weight])?;
+        }
+        let mut inputs = vec![x, weight];
         if spec.bias {
             inputs.push(self.constant(&format!("{name}.bias"), out_channels, 0.0));
         }

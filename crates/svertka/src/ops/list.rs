@@ -1,7 +1,7 @@
 //! The list of operators: a line for each file of this folder.
 
 use super::{
-    Example, activation, adaptive_pool, affine_grid, arithmetic, batch_norm, broadcast, concat, conv, cross_entropy, depth_to_space, dropout, fold, fractional_max_pool, gather, global_pool, grid_sample, group_norm, hardmax, instance_norm, k_max_pool, layer_norm, likelihood_loss, linear, local_response_norm, lp_norm, lp_pool, mat_mul, max_pool_with_indices, max_unpool, mean_variance_norm, optimizer_step, pad, pad_axes, pool, prelu, reduce, reshape, resize, rms_norm, roi_align, slice, softmax, stochastic_pool, tile, transpose, unary,
+    Example, activation, adaptive_pool, affine_grid, arithmetic, batch_norm, broadcast, concat, conv, cross_entropy, deform_conv, depth_to_space, dropout, flip, fold, fractional_max_pool, gather, global_pool, grid_sample, group_norm, hardmax, instance_norm, k_max_pool, layer_norm, likelihood_loss, linear, local_response_norm, lp_norm, lp_pool, mat_mul, max_pool_with_indices, max_unpool, mean_variance_norm, optimizer_step, pad, pad_axes, pool, prelu, reduce, reshape, resize, rms_norm, roi_align, slice, softmax, stochastic_pool, tile, transpose, unary,
 };
 use crate::error::Result;
 use crate::onnx::Import;
@@ -201,6 +201,8 @@ pub const OPERATORS: &[Entry] = &[
         examples: fold::examples,
     },
     Entry { onnx: &[("RoiAlign", roi_align::import)], examples: roi_align::examples },
+    Entry { onnx: &[("DeformConv", deform_conv::import)], examples: deform_conv::examples },
+    Entry { onnx: &[("Slice", flip::import_slice)], examples: flip::examples },
     Entry { onnx: &[], examples: cross_entropy::examples },
     // Without examples: a step has no gradient.
     Entry {

@@ -9,7 +9,9 @@ mod arithmetic;
 mod axes;
 mod batch_norm;
 mod conv;
+mod deform_conv;
 mod dropout;
+mod flip;
 mod group_norm;
 mod hardmax;
 mod instance_norm;
@@ -43,7 +45,9 @@ fn cases() -> Vec<Case> {
         axes::cases(),
         batch_norm::cases(),
         conv::cases(),
+        deform_conv::cases(),
         dropout::cases(),
+        flip::cases(),
         group_norm::cases(),
         hardmax::cases(),
         instance_norm::cases(),

@@ -5,12 +5,14 @@ mod separate;
 mod show;
 
 use std::io::Write;
+use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use serde_json::Value;
 use svertka::kernels::geometry::{ConvGeometry, Window};
 use svertka::kernels::pad;
-use svertka::{ConvSpec, Error, Padding, PaddingMode, Sizes, Tensor, conv};
+use svertka::ops::Flip;
+use svertka::{ConvSpec, Error, Padding, PaddingMode, Sizes, Tensor, apply, conv};
 
 use crate::output;
 use show::Shown;
@@ -127,12 +129,12 @@ impl Args {
             (None, _) => None,
         };
         if let Some(kernel) = kernel.filter(|_| self.separate) {
-            let rank = separate::separate(&kernel)?;
+            let product = separate::separate(&kernel)?;
             if !answer.lines.is_empty() {
                 answer.lines.push(String::new());
             }
-            answer.lines.extend(rank.lines(&kernel));
-            answer.json.insert("separation".into(), rank.json());
+            answer.lines.extend(separate::lines(&product, &kernel));
+            answer.json.insert("separation".into(), separate::json(&product));
         }
         Ok(answer)
     }
@@ -153,7 +155,7 @@ impl Args {
         let kernel_size = Axes(weight.shape()[2..].to_vec());
         let geometry = self.geometry(x.shape(), weight.shape()[0], &kernel_size)?;
         if self.flip {
-            weight.data_mut().chunks_mut(geometry.window.kernel.iter().product()).for_each(<[f32]>::reverse);
+            weight = apply(Arc::new(Flip), &[&weight])?;
         }
         let window = &geometry.window;
         let padded = pad::output(geometry.input, window.padding).into_iter().fold(1, usize::saturating_mul);
@@ -216,7 +218,7 @@ impl Args {
             Extent::Same => window.same_padding(input, true),
             Extent::SameLower => window.same_padding(input, false),
             Extent::Valid => window.padding,
-            Extent::Full => window.extent().map(|extent| (extent - 1, extent - 1)),
+            Extent::Full => window.full_padding(),
         };
         if let Some(begin) = &self.pads_begin {
             let begin = begin.expand("pads_begin", dims, 0)?;
