@@ -14,6 +14,7 @@ pub mod conv;
 pub mod cpu;
 mod elementwise;
 pub mod geometry;
+mod geometry_transpose;
 pub mod layout;
 pub mod matmul;
 pub mod norm;

@@ -56,9 +56,9 @@ mod write_file;
 
 pub use cost::{LayerCost, cost};
 pub use error::{Error, Result};
-pub use function::{apply, conv};
+pub use function::{apply, conv, conv_transpose};
 pub use graph::{Graph, Value};
-pub use network::{Network, PoolSpec};
+pub use network::{ConvTransposeSpec, Network, PoolSpec};
 pub use onnx::Model;
 pub use plan::{Plan, Weights};
 pub use spec::{ConvSpec, Padding, PaddingMode, Sizes};

@@ -1,5 +1,7 @@
 //! Operators as plain functions on tensors, for those who want no network.
 
+mod conv_transpose;
+
 use std::sync::Arc;
 
 use svertka_kernels::Cpu;
@@ -10,6 +12,8 @@ use crate::ops::Operator;
 use crate::plan::{Plan, Weights};
 use crate::spec::ConvSpec;
 use crate::tensor::Tensor;
+
+pub use conv_transpose::conv_transpose;
 
 /// The convolution of `x` (`N x C x spatial`) with `weight` (`out x C / groups x kernel`), plus `bias` (`out`): cross-correlation, as everywhere in the field.
 ///

@@ -1,5 +1,7 @@
 //! Building a graph layer by layer, with parameters drawn from a seed.
 
+mod conv_transpose;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -15,6 +17,8 @@ use crate::ops::{
 };
 use crate::spec::{ConvSpec, Padding, Sizes, window};
 use crate::tensor::Tensor;
+
+pub use conv_transpose::ConvTransposeSpec;
 
 /// The options of a pooling, with the defaults of `torch.nn.MaxPool2d`: the stride is the kernel size.
 #[derive(Clone, Debug, PartialEq)]

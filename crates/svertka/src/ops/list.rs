@@ -1,8 +1,8 @@
 //! The list of operators: a line for each file of this folder.
 
 use super::{
-    Example, activation, arithmetic, batch_norm, concat, conv, cross_entropy, dropout, global_pool, linear,
-    pad, pool, reshape, softmax,
+    Example, activation, arithmetic, batch_norm, concat, conv, conv_transpose, cross_entropy, dropout,
+    global_pool, linear, pad, pool, reshape, softmax,
 };
 use crate::error::Result;
 use crate::onnx::Import;
@@ -21,6 +21,7 @@ pub struct Entry {
 /// Every operator.
 pub const OPERATORS: &[Entry] = &[
     Entry { onnx: &[("Conv", conv::import)], examples: conv::examples },
+    Entry { onnx: &[("ConvTranspose", conv_transpose::import)], examples: conv_transpose::examples },
     Entry {
         onnx: &[("Gemm", linear::import_gemm), ("MatMul", linear::import_mat_mul)],
         examples: linear::examples,

@@ -18,6 +18,7 @@ mod arithmetic;
 mod batch_norm;
 mod concat;
 mod conv;
+mod conv_transpose;
 mod cross_entropy;
 mod dropout;
 mod example;
@@ -35,6 +36,7 @@ pub use arithmetic::{Add, Mul};
 pub use batch_norm::{BatchNorm, MovingAverage};
 pub use concat::Concat;
 pub use conv::Conv;
+pub use conv_transpose::ConvTranspose;
 pub use cross_entropy::CrossEntropy;
 pub use dropout::Dropout;
 pub use example::{Domain, Example};
@@ -180,6 +182,8 @@ pub enum Field {
     Cell,
     /// A window.
     Window(Window),
+    /// The windows that cover it, of those that the input's cells write: of a transposed convolution.
+    Transposed(Window),
     /// Everything.
     All,
 }

@@ -6,6 +6,7 @@ use svertka::ops::{Operator, examples};
 
 mod activation;
 mod conv;
+mod conv_transpose;
 mod pool;
 
 /// An operator, shapes of inputs that it must refuse, and what it must say.
@@ -20,7 +21,10 @@ fn case<const N: usize>(op: impl Operator + 'static, inputs: [&[usize]; N], mess
 }
 
 fn cases() -> Vec<Case> {
-    [activation::cases(), conv::cases(), pool::cases()].into_iter().flatten().collect()
+    [activation::cases(), conv::cases(), conv_transpose::cases(), pool::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 #[test]
