@@ -4,9 +4,7 @@
 //! windows `s` apart, together `(i - 1) * s + d * (k - 1) + 1` cells; `q` more stand behind them, and padding crops both ends. What is left,
 //! `(i - 1) * s + d * (k - 1) + 1 + q - p0 - p1`, is the output (ONNX `ConvTranspose`; Dumoulin and Visin, 2016, chapter 4).
 
-use crate::geometry::{
-    ConvGeometry, GeometryError, MAX_ELEMENTS, Window, check_channels, checked_product,
-};
+use crate::geometry::{ConvGeometry, GeometryError, MAX_ELEMENTS, Window, check_channels, checked_product};
 
 impl Window {
     /// The output size of the transposed convolution over an input of `input` cells, before padding crops it.

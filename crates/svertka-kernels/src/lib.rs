@@ -25,6 +25,7 @@ pub mod reference;
 pub mod simd;
 pub mod softmax;
 pub mod threads;
+pub mod unshared;
 pub mod update;
 
 pub use buffer::Buffer;

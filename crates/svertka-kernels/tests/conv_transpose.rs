@@ -20,11 +20,31 @@ fn cases() -> Vec<Case> {
     let none = [(0, 0); 3];
     [
         ([2, 3, 5, 1], [1, 5, 4], window([1, 3, 2], [1, 1, 1], [1, 1, 1], [(0, 0), (1, 1), (0, 1)]), [0; 3]),
-        ([1, 17, 9, 1], [1, 4, 7], window([1, 4, 3], [1, 2, 3], [1, 1, 1], [(0, 0), (1, 2), (1, 0)]), [0, 1, 2]),
+        (
+            [1, 17, 9, 1],
+            [1, 4, 7],
+            window([1, 4, 3], [1, 2, 3], [1, 1, 1], [(0, 0), (1, 2), (1, 0)]),
+            [0, 1, 2],
+        ),
         ([2, 6, 10, 2], [1, 3, 5], window([1, 2, 3], [1, 2, 1], [1, 3, 2], none), [0, 2, 1]),
-        ([1, 11, 11, 11], [1, 6, 5], window([1, 3, 3], [1, 2, 2], [1, 1, 1], [(0, 0), (1, 1), (1, 1)]), [0, 1, 0]),
-        ([3, 4, 12, 4], [1, 1, 9], window([1, 1, 4], [1, 1, 2], [1, 1, 1], [(0, 0), (0, 0), (2, 1)]), [0, 0, 1]),
-        ([2, 2, 9, 1], [2, 3, 4], window([2, 3, 1], [1, 2, 3], [2, 1, 1], [(1, 0), (0, 2), (0, 0)]), [1, 0, 2]),
+        (
+            [1, 11, 11, 11],
+            [1, 6, 5],
+            window([1, 3, 3], [1, 2, 2], [1, 1, 1], [(0, 0), (1, 1), (1, 1)]),
+            [0, 1, 0],
+        ),
+        (
+            [3, 4, 12, 4],
+            [1, 1, 9],
+            window([1, 1, 4], [1, 1, 2], [1, 1, 1], [(0, 0), (0, 0), (2, 1)]),
+            [0, 0, 1],
+        ),
+        (
+            [2, 2, 9, 1],
+            [2, 3, 4],
+            window([2, 3, 1], [1, 2, 3], [2, 1, 1], [(1, 0), (0, 2), (0, 0)]),
+            [1, 0, 2],
+        ),
         ([0, 2, 3, 1], [1, 3, 4], window([1, 3, 3], [1, 1, 1], [1, 1, 1], none), [0; 3]),
         ([2, 16, 8, 1], [1, 20, 23], window([1, 2, 2], [1, 2, 2], [1, 1, 1], none), [0; 3]),
     ]
@@ -50,7 +70,8 @@ fn expected(case: &Case, x: &[f32], weight: &[f32], bias: &[f32]) -> (Vec<f64>, 
     let (in_cells, out_cells): (usize, usize) = (case.input.iter().product(), size.iter().product());
     let taps: usize = w.kernel.iter().product();
     let (group_in, group_out) = (in_c / groups, out_c / groups);
-    let mut y: Vec<f64> = (0..batch * out_c * out_cells).map(|i| f64::from(bias[i / out_cells % out_c])).collect();
+    let mut y: Vec<f64> =
+        (0..batch * out_c * out_cells).map(|i| f64::from(bias[i / out_cells % out_c])).collect();
     for (image, channel) in (0..batch).flat_map(|n| (0..in_c).map(move |c| (n, c))) {
         for (cell, tap) in cells(case.input).flat_map(|cell| cells(w.kernel).map(move |tap| (cell, tap))) {
             let at: [i64; 3] = std::array::from_fn(|a| {
@@ -74,8 +95,16 @@ fn expected(case: &Case, x: &[f32], weight: &[f32], bias: &[f32]) -> (Vec<f64>, 
 fn input_gradient_with_bias_is_the_transposed_convolution() {
     for case in cases() {
         let [batch, in_c, out_c, groups] = case.sizes;
-        let g = ConvGeometry::transposed(batch, in_c, out_c, groups, case.input, case.window, case.output_padding)
-            .unwrap();
+        let g = ConvGeometry::transposed(
+            batch,
+            in_c,
+            out_c,
+            groups,
+            case.input,
+            case.window,
+            case.output_padding,
+        )
+        .unwrap();
         let read = planes(batch, in_c, case.input.iter().product());
         let plain = numbers(batch * in_c * read.pixels, 1);
         let (weight, bias) = (numbers(g.weight_len(), 2), numbers(out_c, 3));
@@ -86,13 +115,16 @@ fn input_gradient_with_bias_is_the_transposed_convolution() {
         for algorithm in Algorithm::ALL {
             let Some(plan) = InputGradient::with_algorithm(&g, algorithm) else { continue };
             let run = |cpu: &Cpu| {
-                let (mut packed, mut out) = (vec![f32::NAN; plan.packed_len()], vec![f32::NAN; written.elements()]);
+                let (mut packed, mut out) =
+                    (vec![f32::NAN; plan.packed_len()], vec![f32::NAN; written.elements()]);
                 let mut scratch = vec![f32::NAN; plan.scratch_len(cpu.threads.count())];
                 plan.pack(cpu, &weight, &mut packed);
                 plan.run_with_bias(cpu, &x, &packed, Some(&bias), &mut out, &mut scratch);
                 out
             };
-            on_every_machine(run, |out| assert_blocked(written, out, &y, 1e-5, &format!("{algorithm:?} {g:?}")));
+            on_every_machine(run, |out| {
+                assert_blocked(written, out, &y, 1e-5, &format!("{algorithm:?} {g:?}"))
+            });
         }
     }
 }

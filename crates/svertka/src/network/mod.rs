@@ -1,6 +1,7 @@
 //! Building a graph layer by layer, with parameters drawn from a seed.
 
 mod conv_transpose;
+mod unshared;
 
 use std::collections::HashMap;
 use std::sync::Arc;

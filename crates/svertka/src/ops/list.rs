@@ -2,7 +2,7 @@
 
 use super::{
     Example, activation, arithmetic, batch_norm, concat, conv, conv_transpose, cross_entropy, dropout,
-    global_pool, linear, pad, pool, reshape, softmax,
+    global_pool, linear, pad, pool, reshape, softmax, unshared,
 };
 use crate::error::Result;
 use crate::onnx::Import;
@@ -68,6 +68,7 @@ pub const OPERATORS: &[Entry] = &[
     Entry { onnx: &[("Dropout", dropout::import)], examples: dropout::examples },
     Entry { onnx: &[("Softmax", softmax::import)], examples: softmax::examples },
     Entry { onnx: &[("Pad", pad::import), ("Gather", pad::import_gather)], examples: pad::examples },
+    Entry { onnx: &[("Unshared", unshared::import)], examples: unshared::examples },
     Entry { onnx: &[], examples: cross_entropy::examples },
 ];
 

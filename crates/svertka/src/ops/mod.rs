@@ -30,6 +30,7 @@ mod pad;
 mod pool;
 mod reshape;
 mod softmax;
+mod unshared;
 
 pub use activation::Activate;
 pub use arithmetic::{Add, Mul};
@@ -49,6 +50,7 @@ pub use pad::Pad;
 pub use pool::{AveragePool, MaxPool};
 pub use reshape::Flatten;
 pub use softmax::Softmax;
+pub use unshared::Unshared;
 
 /// What a network is made of.
 pub trait Operator: Debug + Send + Sync {

@@ -8,6 +8,7 @@ mod activation;
 mod conv;
 mod conv_transpose;
 mod pool;
+mod unshared;
 
 /// An operator, shapes of inputs that it must refuse, and what it must say.
 struct Case {
@@ -21,7 +22,7 @@ fn case<const N: usize>(op: impl Operator + 'static, inputs: [&[usize]; N], mess
 }
 
 fn cases() -> Vec<Case> {
-    [activation::cases(), conv::cases(), conv_transpose::cases(), pool::cases()]
+    [activation::cases(), conv::cases(), conv_transpose::cases(), pool::cases(), unshared::cases()]
         .into_iter()
         .flatten()
         .collect()
