@@ -59,6 +59,34 @@ pub enum GeometryError {
         /// What was given.
         received: usize,
     },
+    /// The padding of a transposed convolution crops all of its output.
+    #[error(
+        "padding: expected less in all than the uncropped output {uncropped} along the {}, received {received:?}",
+        AXES[*axis]
+    )]
+    Cropped {
+        /// 0 depth, 1 height, 2 width.
+        axis: usize,
+        /// Output size without padding.
+        uncropped: usize,
+        /// Padding before and after.
+        received: (usize, usize),
+    },
+    /// Output padding that a larger input of the transposed convolution would reach.
+    #[error(
+        "output_padding: expected less than the larger of stride {stride} and dilation {dilation} along the {}, \
+         received {received}", AXES[*axis]
+    )]
+    OutputPadding {
+        /// 0 depth, 1 height, 2 width.
+        axis: usize,
+        /// Stride.
+        stride: usize,
+        /// Dilation.
+        dilation: usize,
+        /// What was given.
+        received: usize,
+    },
     /// A size does not fit the address space.
     #[error("{argument}: expected a size below 2^40 elements, received {received}")]
     TooLarge {
@@ -109,6 +137,18 @@ impl Window {
         })
     }
 
+    /// Whether sizes, stride and dilation are at least one.
+    pub(crate) fn check(&self) -> Result<(), GeometryError> {
+        for (argument, sizes) in
+            [("kernel_size", self.kernel), ("stride", self.stride), ("dilation", self.dilation)]
+        {
+            if sizes.contains(&0) {
+                return Err(GeometryError::Zero { argument, received: sizes.to_vec() });
+            }
+        }
+        Ok(())
+    }
+
     /// The output size over an input of `input` cells.
     ///
     /// # Errors
@@ -123,13 +163,7 @@ impl Window {
     /// # Errors
     /// As [`Window::output`].
     pub fn output_rounded(&self, input: [usize; 3], ceil_mode: bool) -> Result<[usize; 3], GeometryError> {
-        for (argument, sizes) in
-            [("kernel_size", self.kernel), ("stride", self.stride), ("dilation", self.dilation)]
-        {
-            if sizes.contains(&0) {
-                return Err(GeometryError::Zero { argument, received: sizes.to_vec() });
-            }
-        }
+        self.check()?;
         let extent = self.extent();
         let mut output = [0; 3];
         for axis in 0..3 {
@@ -215,17 +249,7 @@ impl ConvGeometry {
         input: [usize; 3],
         window: Window,
     ) -> Result<Self, GeometryError> {
-        if groups == 0 {
-            return Err(GeometryError::Zero { argument: "groups", received: vec![groups] });
-        }
-        for (argument, received) in [("in_channels", in_channels), ("out_channels", out_channels)] {
-            if received == 0 {
-                return Err(GeometryError::Zero { argument, received: vec![received] });
-            }
-            if received % groups != 0 {
-                return Err(GeometryError::Groups { argument, groups, received });
-            }
-        }
+        check_channels(groups, in_channels, out_channels)?;
         let output = window.output(input)?;
         let geometry = Self { batch, in_channels, out_channels, groups, input, output, window };
         for (argument, channels, spatial) in [
@@ -251,6 +275,26 @@ impl ConvGeometry {
     pub fn macs(&self) -> u64 {
         ((self.batch * self.output.iter().product::<usize>()) as u64).saturating_mul(self.weight_len() as u64)
     }
+}
+
+/// Whether channels divide into groups.
+pub(crate) fn check_channels(
+    groups: usize,
+    in_channels: usize,
+    out_channels: usize,
+) -> Result<(), GeometryError> {
+    if groups == 0 {
+        return Err(GeometryError::Zero { argument: "groups", received: vec![groups] });
+    }
+    for (argument, received) in [("in_channels", in_channels), ("out_channels", out_channels)] {
+        if received == 0 {
+            return Err(GeometryError::Zero { argument, received: vec![received] });
+        }
+        if received % groups != 0 {
+            return Err(GeometryError::Groups { argument, groups, received });
+        }
+    }
+    Ok(())
 }
 
 /// Everything about the shape of one pooling. Channels stay as they are.

@@ -7,20 +7,21 @@
 //! Reading order: [`geometry`] (sizes), [`layout`], [`simd`] and [`cpu`], then [`conv`].
 
 pub mod activation;
-pub mod batch_matmul;
 pub mod affine_grid;
+pub mod batch_matmul;
 pub mod binary;
 pub mod buffer;
 pub mod concat;
 pub mod conv;
 pub mod cpu;
-pub mod depth_to_space;
 pub mod deform_conv;
+pub mod depth_to_space;
 mod elementwise;
+pub mod fold;
 pub mod gather;
 pub mod geometry;
 pub mod geometry_pool;
-pub mod fold;
+mod geometry_transpose;
 pub mod grid_sample;
 pub mod layout;
 pub mod likelihood;
@@ -40,6 +41,7 @@ pub mod simd;
 pub mod softmax;
 pub mod strided;
 pub mod threads;
+pub mod unshared;
 pub mod update;
 
 pub use buffer::Buffer;

@@ -17,7 +17,7 @@ pub struct LayerCost {
     pub parameters: usize,
     /// Multiply-accumulates, those on padding counted; one is two FLOPs.
     pub macs: u64,
-    /// Input cells that one output cell depends on, along each spatial axis; the whole input after a global operator.
+    /// Input cells that one output cell depends on, along each spatial axis, of the cell that sees most; the whole input after a global operator.
     pub receptive_field: Vec<usize>,
 }
 
@@ -76,31 +76,42 @@ pub fn cost(graph: &Graph, inputs: &[Vec<usize>]) -> Result<Vec<LayerCost>> {
     Ok(layers)
 }
 
-/// The input cells from `first` to `last` that output cell 0 reads, and how far they move from one output cell to the next.
+/// The input cells from `first` to `last` that output cell 0 reads, and how far they move from one output cell to the next. Behind a transposed
+/// convolution they lie between cells.
 #[derive(Clone, Copy)]
 struct ReceptiveField {
-    first: [i64; 3],
-    last: [i64; 3],
-    jump: [i64; 3],
+    first: [f64; 3],
+    last: [f64; 3],
+    jump: [f64; 3],
     all: bool,
 }
 
 impl ReceptiveField {
-    const CELL: Self = Self { first: [0; 3], last: [0; 3], jump: [1; 3], all: false };
+    const CELL: Self = Self { first: [0.0; 3], last: [0.0; 3], jump: [1.0; 3], all: false };
 
     fn through(mut self, field: Field, whole: [usize; 3]) -> Self {
         match field {
             Field::Cell => {}
             Field::All => {
-                self = Self { last: whole.map(|size| size as i64 - 1), all: true, ..Self::CELL };
+                self = Self { last: whole.map(|size| size as f64 - 1.0), all: true, ..Self::CELL };
             }
             Field::Window(window) => {
                 let extent = window.extent();
                 for (axis, extent) in extent.into_iter().enumerate() {
-                    let start = -(window.padding[axis].0 as i64) * self.jump[axis];
+                    let start = -(window.padding[axis].0 as f64) * self.jump[axis];
                     self.first[axis] += start;
-                    self.last[axis] += start + (extent as i64 - 1) * self.jump[axis];
-                    self.jump[axis] *= window.stride[axis] as i64;
+                    self.last[axis] += start + (extent as f64 - 1.0) * self.jump[axis];
+                    self.jump[axis] *= window.stride[axis] as f64;
+                }
+            }
+            // Cell `o` lies in the windows of the cells from `(o + padding - (extent - 1)) / stride` to `(o + padding) / stride`.
+            Field::Transposed(window) => {
+                let extent = window.extent();
+                for (axis, extent) in extent.into_iter().enumerate() {
+                    self.jump[axis] /= window.stride[axis] as f64;
+                    let start = window.padding[axis].0 as f64 * self.jump[axis];
+                    self.first[axis] += start - (extent as f64 - 1.0) * self.jump[axis];
+                    self.last[axis] += start;
                 }
             }
         }
@@ -118,14 +129,16 @@ impl ReceptiveField {
     }
 
     fn size(&self, whole: [usize; 3]) -> [usize; 3] {
-        if self.all { whole } else { std::array::from_fn(|a| (self.last[a] - self.first[a] + 1) as usize) }
+        // Rounding of thirds must not take a cell away.
+        let cells = |a: usize| (self.last[a] - self.first[a] + 1.0 + 1e-6) as usize;
+        if self.all { whole } else { std::array::from_fn(cells) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::Network;
+    use crate::network::{ConvTransposeSpec, Network};
     use crate::spec::ConvSpec;
 
     #[test]
@@ -146,6 +159,17 @@ mod tests {
         let b = net.conv(net.input(), 4, [1, 7], &ConvSpec::new().padding([0, 3]))?;
         net.add(a, b)?;
         assert_eq!(field(&net.finish())?, [3, 7]);
+        // A transposed convolution of 4 with stride 2 reads 2 cells; a convolution of 3 behind it reads cells from 3 windows' starts.
+        let mut net = Network::new(&[2, 6, 7], 0);
+        let x = net.conv_transpose(
+            net.input(),
+            4,
+            [4, 2],
+            &ConvTransposeSpec::new().stride([2, 3]).padding([1, 0]),
+        )?;
+        assert_eq!(field(&net.clone().finish())?, [2, 1]);
+        net.conv(x, 4, [3, 5], &ConvSpec::new())?;
+        assert_eq!(field(&net.finish())?, [3, 2]);
         Ok(())
     }
 }

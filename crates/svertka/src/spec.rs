@@ -220,15 +220,25 @@ impl ConvSpec {
         input: &[usize],
         kernel_size: &Sizes,
     ) -> Result<(Option<ops::Pad>, ops::Conv)> {
+        let (pad, window) = self.pad_and_window("Conv", input, kernel_size)?;
+        Ok((pad, ops::Conv { window, groups: self.groups }))
+    }
+
+    /// The padding if it is not zeros, then the window of an operator that pads with zeros itself.
+    pub(crate) fn pad_and_window(
+        &self,
+        subject: &str,
+        input: &[usize],
+        kernel_size: &Sizes,
+    ) -> Result<(Option<ops::Pad>, Window)> {
         let mut window =
-            window("Conv", input, kernel_size, &self.stride, &self.padding, Some(&self.dilation))?;
-        // The convolution itself pads with zeros.
+            window(subject, input, kernel_size, &self.stride, &self.padding, Some(&self.dilation))?;
         let apart = self.padding_mode != PaddingMode::Zeros && window.padding != [(0, 0); 3];
         let pad = apart.then(|| ops::Pad {
             mode: self.padding_mode.pad_mode(),
             pads: std::mem::take(&mut window.padding),
         });
-        Ok((pad, ops::Conv { window, groups: self.groups }))
+        Ok((pad, window))
     }
 }
 

@@ -244,10 +244,26 @@ impl InputGradient {
     /// Where a slice has not the length that the geometry and [`InputGradient::packed_len`] say, or `scratch` less than
     /// [`InputGradient::scratch_len`].
     pub fn run(&self, cpu: &Cpu, dy: &[f32], packed: &[f32], dx: &mut [f32], scratch: &mut [f32]) {
+        self.run_with_bias(cpu, dy, packed, None, dx, scratch);
+    }
+
+    /// As [`InputGradient::run`], plus `bias`, one value for each input channel: with that it is the transposed convolution.
+    ///
+    /// # Panics
+    /// As [`InputGradient::run`].
+    pub fn run_with_bias(
+        &self,
+        cpu: &Cpu,
+        dy: &[f32],
+        packed: &[f32],
+        bias: Option<&[f32]>,
+        dx: &mut [f32],
+        scratch: &mut [f32],
+    ) {
         match &self.plan {
-            Plan::Direct(plan) => plan.run(cpu, dy, packed, None, dx),
-            Plan::Depthwise(plan) => plan.run(cpu, dy, packed, None, dx),
-            Plan::Winograd(plan) => plan.run(cpu, dy, packed, None, dx, scratch),
+            Plan::Direct(plan) => plan.run(cpu, dy, packed, bias, dx),
+            Plan::Depthwise(plan) => plan.run(cpu, dy, packed, bias, dx),
+            Plan::Winograd(plan) => plan.run(cpu, dy, packed, bias, dx, scratch),
         }
     }
 }

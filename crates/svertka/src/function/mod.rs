@@ -1,7 +1,9 @@
 //! Operators as plain functions on tensors, for those who want no network.
 
+mod conv_transpose;
 mod convolve;
 mod separate;
+mod unshared;
 
 use std::sync::Arc;
 
@@ -14,8 +16,10 @@ use crate::plan::{Plan, Weights};
 use crate::spec::ConvSpec;
 use crate::tensor::Tensor;
 
+pub use conv_transpose::conv_transpose;
 pub use convolve::{Extent, convolve, correlate};
 pub use separate::{OuterProduct, Separated, outer_product, separate};
+pub use unshared::unshared;
 
 /// The convolution of `x` (`N x C x spatial`) with `weight` (`out x C / groups x kernel`), plus `bias` (`out`): cross-correlation, as everywhere in the field, unless `spec.flip`
 /// turns the weight around.

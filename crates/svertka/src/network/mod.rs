@@ -1,7 +1,12 @@
 //! Building a graph layer by layer, with parameters drawn from a seed.
 
+mod activation;
+mod conv_transpose;
 mod deform_conv;
+mod norm;
+mod pooling;
 mod separable;
+mod unshared;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,21 +14,13 @@ use std::sync::Arc;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-mod activation;
-mod norm;
-mod pooling;
-
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Value};
-use crate::ops::{Add, Concat, Dropout, Flatten, Linear, Mul, Operator};
+use crate::ops::{Add, Concat, Dropout, Flatten, Flip, Linear, Mul, Operator};
 use crate::spec::{ConvSpec, Sizes};
-use crate::ops::{
-    Activate, Add, AveragePool, BatchNorm, Concat, Dropout, Flatten, Flip, GlobalPool, Linear, MaxPool, Mul,
-    Operator, Reduction, Softmax,
-};
-use crate::spec::{ConvSpec, Padding, Sizes, window};
 use crate::tensor::Tensor;
 
+pub use conv_transpose::ConvTransposeSpec;
 pub use pooling::{FractionalSize, PoolSpec};
 
 /// A graph under construction. Each method adds a layer behind a value and gives the layer's output. Parameters are named as in PyTorch

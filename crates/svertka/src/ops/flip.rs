@@ -6,9 +6,9 @@
 use std::ops::RangeInclusive;
 
 use super::{Example, Layouts, Lowered, Operator, Role, Shapes, elements, expect_activation};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gradient::GradientContext;
-use crate::onnx::{Attributes, Export, Import};
+use crate::onnx::{Attributes, Export};
 
 /// Reverses the spatial axes. Input: a weight `out x in x kernel`, or an activation `N x C x spatial`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,30 +64,6 @@ impl Operator for Flip {
         export.node_with("Slice", &inputs, Attributes::new());
         Ok(())
     }
-}
-
-/// `Slice` that reads all spatial axes from their last cell to their first.
-pub(super) fn import_slice(import: &mut Import<'_>) -> Result<()> {
-    let x = import.input(0)?;
-    let shape = import.shape(x).to_vec();
-    let (starts, ends) = (import.constant_ints(1)?, import.constant_ints(2)?);
-    let (mut axes, steps) = (import.constant_ints(3)?, import.constant_ints(4)?);
-    let rank = shape.len() as i64;
-    axes.iter_mut().filter(|axis| **axis < 0).for_each(|axis| *axis += rank);
-    let turned = |i: usize| {
-        let size = shape[i + 2] as i64;
-        (starts[i] == -1 || starts[i] >= size - 1) && ends[i] < -size && steps[i] == -1
-    };
-    let count = shape.len().saturating_sub(2);
-    let whole = axes == (2..rank).collect::<Vec<_>>()
-        && [starts.len(), ends.len(), steps.len()] == [count; 3]
-        && (0..count).all(turned);
-    if !whole {
-        let what =
-            format!("starts {starts:?}, ends {ends:?}, axes {axes:?}, steps {steps:?} of shape {shape:?}");
-        return Err(Error::unsupported("Slice", what));
-    }
-    import.push(Flip, &[x])
 }
 
 pub(super) fn examples() -> Vec<Example> {

@@ -1,7 +1,12 @@
 //! The list of operators: a line for each file of this folder.
 
 use super::{
-    Example, activation, adaptive_pool, affine_grid, arithmetic, batch_norm, broadcast, concat, conv, cross_entropy, deform_conv, depth_to_space, dropout, flip, fold, fractional_max_pool, gather, global_pool, grid_sample, group_norm, hardmax, instance_norm, k_max_pool, layer_norm, likelihood_loss, linear, local_response_norm, lp_norm, lp_pool, mat_mul, max_pool_with_indices, max_unpool, mean_variance_norm, optimizer_step, pad, pad_axes, pool, prelu, reduce, reshape, resize, rms_norm, roi_align, slice, softmax, stochastic_pool, tile, transpose, unary,
+    Example, activation, adaptive_pool, affine_grid, arithmetic, batch_norm, broadcast, concat, conv,
+    conv_transpose, cross_entropy, deform_conv, depth_to_space, dropout, flip, fold, fractional_max_pool,
+    gather, global_pool, grid_sample, group_norm, hardmax, instance_norm, k_max_pool, layer_norm,
+    likelihood_loss, linear, local_response_norm, lp_norm, lp_pool, mat_mul, max_pool_with_indices,
+    max_unpool, mean_variance_norm, optimizer_step, pad, pad_axes, pool, prelu, reduce, reshape, resize,
+    rms_norm, roi_align, slice, softmax, stochastic_pool, tile, transpose, unary, unshared,
 };
 use crate::error::Result;
 use crate::onnx::Import;
@@ -20,6 +25,7 @@ pub struct Entry {
 /// Every operator.
 pub const OPERATORS: &[Entry] = &[
     Entry { onnx: &[("Conv", conv::import)], examples: conv::examples },
+    Entry { onnx: &[("ConvTranspose", conv_transpose::import)], examples: conv_transpose::examples },
     Entry {
         onnx: &[("Gemm", linear::import_gemm), ("MatMul", linear::import_mat_mul)],
         examples: linear::examples,
@@ -145,7 +151,6 @@ pub const OPERATORS: &[Entry] = &[
             ("Unsqueeze", reshape::import_unsqueeze),
             ("Identity", reshape::import_identity),
             ("Constant", reshape::import_constant),
-            ("Cast", reshape::import_identity),
         ],
         examples: reshape::examples,
     },
@@ -180,8 +185,6 @@ pub const OPERATORS: &[Entry] = &[
         examples: likelihood_loss::examples,
     },
     Entry { onnx: &[("Pad", pad::import)], examples: pad::examples },
-    Entry { onnx: &[("Softmax", softmax::import)], examples: softmax::examples },
-    Entry { onnx: &[("Pad", pad::import), ("Gather", pad::import_gather)], examples: pad::examples },
     Entry { onnx: &[("CenterCropPad", pad_axes::import_center_crop_pad)], examples: pad_axes::examples },
     Entry {
         onnx: &[("Resize", resize::import), ("Upsample", resize::import_scales)],
@@ -202,7 +205,8 @@ pub const OPERATORS: &[Entry] = &[
     },
     Entry { onnx: &[("RoiAlign", roi_align::import)], examples: roi_align::examples },
     Entry { onnx: &[("DeformConv", deform_conv::import)], examples: deform_conv::examples },
-    Entry { onnx: &[("Slice", flip::import_slice)], examples: flip::examples },
+    Entry { onnx: &[], examples: flip::examples },
+    Entry { onnx: &[("Unshared", unshared::import)], examples: unshared::examples },
     Entry { onnx: &[], examples: cross_entropy::examples },
     // Without examples: a step has no gradient.
     Entry {

@@ -21,6 +21,7 @@ mod batch_norm;
 mod broadcast;
 mod concat;
 mod conv;
+mod conv_transpose;
 mod cross_entropy;
 mod deform_conv;
 mod depth_to_space;
@@ -66,6 +67,7 @@ mod stochastic_pool;
 mod tile;
 mod transpose;
 mod unary;
+mod unshared;
 
 pub use activation::Activate;
 pub use adaptive_pool::{AdaptiveAveragePool, AdaptiveMaxPool};
@@ -75,6 +77,7 @@ pub use batch_norm::{BatchNorm, MovingAverage};
 pub use broadcast::{BinaryFunction, Broadcast};
 pub use concat::Concat;
 pub use conv::Conv;
+pub use conv_transpose::ConvTranspose;
 pub use cross_entropy::CrossEntropy;
 pub use deform_conv::DeformConv;
 pub use depth_to_space::{DepthToSpace, SpaceToDepth};
@@ -93,8 +96,8 @@ pub use k_max_pool::KMaxPool;
 pub use layer_norm::{ChannelLayerNorm, LayerNorm};
 pub use likelihood_loss::{LikelihoodLoss, LossReduction};
 pub use linear::Linear;
-pub use list::{Entry, OPERATORS, examples};
 pub(crate) use list::importer;
+pub use list::{Entry, OPERATORS, examples};
 pub use local_response_norm::LocalResponseNorm;
 pub use lowered::{Inputs, Io, Kernel, Lowered, Output, Pack};
 pub use lp_norm::LpNorm;
@@ -119,6 +122,7 @@ pub use stochastic_pool::StochasticPool;
 pub use tile::Tile;
 pub use transpose::Transpose;
 pub use unary::{Unary, UnaryFunction};
+pub use unshared::Unshared;
 
 /// What a network is made of.
 pub trait Operator: Debug + Send + Sync {
@@ -252,6 +256,8 @@ pub enum Field {
     Cell,
     /// A window.
     Window(Window),
+    /// The windows that cover it, of those that the input's cells write: of a transposed convolution.
+    Transposed(Window),
     /// Everything.
     All,
 }

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use svertka_kernels::strided::{self, View};
 
-use super::{Example, Field, Layouts, Lowered, Operator, Shapes};
+use super::{Example, Field, Flip, Layouts, Lowered, Operator, Shapes};
 use crate::error::{Error, Result};
 use crate::gradient::GradientContext;
 use crate::onnx::{Attributes, Export, Import};
@@ -187,7 +187,14 @@ pub(super) fn import_slice(import: &mut Import<'_>) -> Result<()> {
             step: steps[i],
         });
     }
-    import.push(Slice { ranges }, &[x])
+    let shape = import.shape(x);
+    let turned = |range: &Range| {
+        let size = shape[range.axis];
+        size > 0 && range.step == -1 && range.resolve(size) == (size - 1, size)
+    };
+    // All spatial axes backwards: how a weight that is turned around is written.
+    let flip = rank > 2 && ranges.iter().map(|range| range.axis).eq(2..rank) && ranges.iter().all(turned);
+    if flip { import.push(Flip, &[x]) } else { import.push(Slice { ranges }, &[x]) }
 }
 
 /// `Split` in parts of given sizes, or as many equal ones (the last may be smaller) as there are outputs.

@@ -9,6 +9,7 @@ mod arithmetic;
 mod axes;
 mod batch_norm;
 mod conv;
+mod conv_transpose;
 mod deform_conv;
 mod dropout;
 mod flip;
@@ -26,6 +27,7 @@ mod pool;
 mod prelu;
 mod rms_norm;
 mod softmax;
+mod unshared;
 
 /// An operator, shapes of inputs that it must refuse, and what it must say.
 struct Case {
@@ -45,6 +47,7 @@ fn cases() -> Vec<Case> {
         axes::cases(),
         batch_norm::cases(),
         conv::cases(),
+        conv_transpose::cases(),
         deform_conv::cases(),
         dropout::cases(),
         flip::cases(),
@@ -62,6 +65,7 @@ fn cases() -> Vec<Case> {
         prelu::cases(),
         rms_norm::cases(),
         softmax::cases(),
+        unshared::cases(),
     ]
     .into_iter()
     .flatten()

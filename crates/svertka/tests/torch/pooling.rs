@@ -11,9 +11,11 @@ pub(crate) fn build(kind: &str, build: &mut Build<'_>, inputs: &[Value]) -> Opti
     let ceil_mode = build.flag("ceil");
     Some(match kind {
         "max_pool" => build.push(MaxPool { window: window(build, dims), ceil_mode }, inputs),
-        "avg_pool" if build.args["divisor"].is_null() => {
+        "avg_pool" => {
             let count_include_pad = build.flag("include");
-            build.push(AveragePool { window: window(build, dims), ceil_mode, count_include_pad }, inputs)
+            let divisor_override = build.args["divisor"].as_u64().map(|divisor| divisor as usize);
+            let window = window(build, dims);
+            build.push(AveragePool { window, ceil_mode, count_include_pad, divisor_override }, inputs)
         }
         _ => return None,
     })
