@@ -63,7 +63,7 @@ impl Domain {
         let stride = [7919, 6007, 4999].into_iter().find(|stride| gcd(*stride, len) == 1).unwrap_or(1);
         let mut tensor = Tensor::zeros(shape);
         for (i, value) in tensor.data_mut().iter_mut().enumerate() {
-            let any = 0.07 * (((i * stride + 31 * salt) % len) as f32 - len as f32 / 2.0) + 0.035;
+            let any = 0.07 * (((i * stride + 31 * salt) % len) as f32 - (len / 2) as f32) + 0.035;
             *value = match self {
                 Self::Any => any,
                 // Products of such numbers stay where differences of f32 mean something.
