@@ -179,12 +179,13 @@ impl Kernel for MeanBackward<'_> {
         let (sum, y) = mean(s, self.x, cells);
         // SAFETY: the output's length was asserted.
         let dy = unsafe { s.load(self.dy.as_ptr().add(out * BLOCK)) };
-        let dy = s.if_gt(real, zero, dy, zero);
         cells.each(|cell| {
             // SAFETY: the cell lies in the input, whose length was asserted.
             let x = unsafe { weight(s, self.x, cell) };
             let slope = s.div(s.sub(s.add(x, x), y), sum);
             let share = s.if_gt(x, zero, s.mul(dy, slope), s.mul(x, zero));
+            // The sum of spare lanes may be infinite.
+            let share = s.if_gt(real, zero, share, zero);
             // SAFETY: the cell's plane belongs to this job.
             unsafe { add(s, self.dx.as_ptr().add(cell * BLOCK), share) };
         });

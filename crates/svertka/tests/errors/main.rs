@@ -5,8 +5,16 @@ use std::sync::Arc;
 use svertka::ops::{Operator, examples};
 
 mod activation;
+mod adaptive_pool;
 mod conv;
+mod fractional_max_pool;
+mod global_pool;
+mod k_max_pool;
+mod lp_pool;
+mod max_pool_with_indices;
+mod max_unpool;
 mod pool;
+mod stochastic_pool;
 
 /// An operator, shapes of inputs that it must refuse, and what it must say.
 struct Case {
@@ -20,7 +28,22 @@ fn case<const N: usize>(op: impl Operator + 'static, inputs: [&[usize]; N], mess
 }
 
 fn cases() -> Vec<Case> {
-    [activation::cases(), conv::cases(), pool::cases()].into_iter().flatten().collect()
+    [
+        activation::cases(),
+        adaptive_pool::cases(),
+        conv::cases(),
+        fractional_max_pool::cases(),
+        global_pool::cases(),
+        k_max_pool::cases(),
+        lp_pool::cases(),
+        max_pool_with_indices::cases(),
+        max_unpool::cases(),
+        pool::cases(),
+        stochastic_pool::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 #[test]
