@@ -5,6 +5,7 @@ use std::sync::Arc;
 use svertka::ops::{Operator, examples};
 
 mod activation;
+mod adaptive_pool;
 mod arithmetic;
 mod axes;
 mod batch_norm;
@@ -13,20 +14,27 @@ mod conv_transpose;
 mod deform_conv;
 mod dropout;
 mod flip;
+mod fractional_max_pool;
+mod global_pool;
 mod group_norm;
 mod hardmax;
 mod instance_norm;
+mod k_max_pool;
 mod layer_norm;
 mod likelihood_loss;
 mod linear;
 mod local_response_norm;
 mod lp_norm;
+mod lp_pool;
+mod max_pool_with_indices;
+mod max_unpool;
 mod mean_variance_norm;
 mod optimizer_step;
 mod pool;
 mod prelu;
 mod rms_norm;
 mod softmax;
+mod stochastic_pool;
 mod unshared;
 
 /// An operator, shapes of inputs that it must refuse, and what it must say.
@@ -43,6 +51,7 @@ fn case<const N: usize>(op: impl Operator + 'static, inputs: [&[usize]; N], mess
 fn cases() -> Vec<Case> {
     [
         activation::cases(),
+        adaptive_pool::cases(),
         arithmetic::cases(),
         axes::cases(),
         batch_norm::cases(),
@@ -51,20 +60,27 @@ fn cases() -> Vec<Case> {
         deform_conv::cases(),
         dropout::cases(),
         flip::cases(),
+        fractional_max_pool::cases(),
+        global_pool::cases(),
         group_norm::cases(),
         hardmax::cases(),
         instance_norm::cases(),
+        k_max_pool::cases(),
         layer_norm::cases(),
         likelihood_loss::cases(),
         linear::cases(),
         local_response_norm::cases(),
         lp_norm::cases(),
+        lp_pool::cases(),
+        max_pool_with_indices::cases(),
+        max_unpool::cases(),
         mean_variance_norm::cases(),
         optimizer_step::cases(),
         pool::cases(),
         prelu::cases(),
         rms_norm::cases(),
         softmax::cases(),
+        stochastic_pool::cases(),
         unshared::cases(),
     ]
     .into_iter()
