@@ -32,6 +32,8 @@ pub enum Domain {
     Quarters,
     /// Whole numbers from zero, each below this; they have no derivative.
     Indices(usize),
+    /// Flat indices into a tensor with this many cells a plane: as many of each plane as the input has, none twice.
+    Cells(usize),
 }
 
 impl Example {
@@ -70,6 +72,10 @@ impl Domain {
                 Self::Unit => (any * 5.0).sin(),
                 Self::Positive | Self::Probabilities => 0.5 + 0.1 * (any * 3.0).sin(),
                 Self::Quarters => any.floor() + 0.25,
+                Self::Cells(cells) => {
+                    let own = elements(&shape[2.min(shape.len())..]).max(1);
+                    (i / own * cells + (i % own * 7919 + salt) % cells.max(1)) as f32
+                }
                 Self::Indices(below) => ((i * 7919 + salt) % below.max(1)) as f32,
             };
         }
