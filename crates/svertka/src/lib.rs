@@ -58,7 +58,7 @@ pub use cost::{LayerCost, cost};
 pub use error::{Error, Result};
 pub use function::{apply, conv};
 pub use graph::{Graph, Value};
-pub use network::{Network, PoolSpec};
+pub use network::{Network, PoolSpec, ResizeMode, ResizeSpec};
 pub use onnx::Model;
 pub use plan::{Plan, Weights};
 pub use spec::{ConvSpec, Padding, PaddingMode, Sizes};

@@ -16,6 +16,10 @@ use crate::ops::{
 use crate::spec::{ConvSpec, Padding, Sizes, window};
 use crate::tensor::Tensor;
 
+mod resample;
+
+pub use resample::{ResizeMode, ResizeSpec};
+
 /// The options of a pooling, with the defaults of `torch.nn.MaxPool2d`: the stride is the kernel size.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PoolSpec {

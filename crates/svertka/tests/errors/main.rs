@@ -5,8 +5,15 @@ use std::sync::Arc;
 use svertka::ops::{Operator, examples};
 
 mod activation;
+mod affine_grid;
 mod conv;
+mod depth_to_space;
+mod fold;
+mod grid_sample;
+mod pad_axes;
 mod pool;
+mod resize;
+mod roi_align;
 
 /// An operator, shapes of inputs that it must refuse, and what it must say.
 struct Case {
@@ -20,7 +27,21 @@ fn case<const N: usize>(op: impl Operator + 'static, inputs: [&[usize]; N], mess
 }
 
 fn cases() -> Vec<Case> {
-    [activation::cases(), conv::cases(), pool::cases()].into_iter().flatten().collect()
+    [
+        activation::cases(),
+        affine_grid::cases(),
+        conv::cases(),
+        depth_to_space::cases(),
+        fold::cases(),
+        grid_sample::cases(),
+        pad_axes::cases(),
+        pool::cases(),
+        resize::cases(),
+        roi_align::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 #[test]
