@@ -26,6 +26,7 @@ KNOWN = [
     ("GridSample", "Only 4-D or 5-D", "two or three spatial axes only"),
     ("GridSample", "Cubic mode in 4-D", "cubic in two spatial axes only"),
     ("MaxUnpool", "smaller than minimum required", "no result smaller than what the indices count"),
+    ("MaxUnpool", "y/output_shape", "reads the indices as those of the result; ONNX's own evaluator agrees with us"),
     ("Resize", 'linear", coordinate_transformation_mode: string = "align_corners"', "takes the rounded size for the scale; ONNX's own evaluator agrees with us"),
 ]
 

@@ -61,7 +61,7 @@ pub use function::{
     separate, unshared,
 };
 pub use graph::{Graph, Value};
-pub use network::{ConvTransposeSpec, FractionalSize, Network, PoolSpec};
+pub use network::{ConvTransposeSpec, FractionalSize, Network, PoolSpec, ResizeMode, ResizeSpec};
 pub use onnx::Model;
 pub use plan::{Plan, Weights};
 pub use spec::{ConvSpec, Padding, PaddingMode, Sizes};

@@ -6,16 +6,20 @@ use svertka::ops::{Operator, examples};
 
 mod activation;
 mod adaptive_pool;
+mod affine_grid;
 mod arithmetic;
 mod axes;
 mod batch_norm;
 mod conv;
 mod conv_transpose;
 mod deform_conv;
+mod depth_to_space;
 mod dropout;
 mod flip;
+mod fold;
 mod fractional_max_pool;
 mod global_pool;
+mod grid_sample;
 mod group_norm;
 mod hardmax;
 mod instance_norm;
@@ -30,9 +34,12 @@ mod max_pool_with_indices;
 mod max_unpool;
 mod mean_variance_norm;
 mod optimizer_step;
+mod pad_axes;
 mod pool;
 mod prelu;
+mod resize;
 mod rms_norm;
+mod roi_align;
 mod softmax;
 mod stochastic_pool;
 mod unshared;
@@ -52,16 +59,20 @@ fn cases() -> Vec<Case> {
     [
         activation::cases(),
         adaptive_pool::cases(),
+        affine_grid::cases(),
         arithmetic::cases(),
         axes::cases(),
         batch_norm::cases(),
         conv::cases(),
         conv_transpose::cases(),
         deform_conv::cases(),
+        depth_to_space::cases(),
         dropout::cases(),
         flip::cases(),
+        fold::cases(),
         fractional_max_pool::cases(),
         global_pool::cases(),
+        grid_sample::cases(),
         group_norm::cases(),
         hardmax::cases(),
         instance_norm::cases(),
@@ -76,9 +87,12 @@ fn cases() -> Vec<Case> {
         max_unpool::cases(),
         mean_variance_norm::cases(),
         optimizer_step::cases(),
+        pad_axes::cases(),
         pool::cases(),
         prelu::cases(),
+        resize::cases(),
         rms_norm::cases(),
+        roi_align::cases(),
         softmax::cases(),
         stochastic_pool::cases(),
         unshared::cases(),
