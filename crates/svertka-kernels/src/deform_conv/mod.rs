@@ -16,8 +16,8 @@ use crate::elementwise::run_ranges;
 use crate::geometry::ConvGeometry;
 use crate::threads::SharedMut;
 use product::{Product, WIDTH};
-use sample::Corners;
 pub use sample::Offsets;
+use sample::{Chunk, Corners};
 
 /// Output pixels of one chunk.
 const CHUNK: usize = 64;
@@ -58,44 +58,59 @@ impl DeformGeometry {
         self.conv.out_channels / self.conv.groups
     }
 
-    /// Channels of a block; none reaches over the end of a group.
-    fn block(&self) -> usize {
+    fn group_rows(&self) -> usize {
+        self.group_in() * self.taps()
+    }
+
+    /// Whole groups of a block; one where a group is cut into several blocks.
+    fn block_groups(&self) -> usize {
+        (ROWS / self.group_rows()).clamp(1, self.conv.groups)
+    }
+
+    /// Channels that a block has of each of its groups.
+    fn block_channels(&self) -> usize {
         (ROWS / self.taps()).clamp(1, self.group_in())
     }
 
-    fn rows(&self) -> usize {
-        self.block() * self.taps()
+    /// Blocks that make up one group, or several.
+    fn blocks_of_group(&self) -> usize {
+        self.group_in().div_ceil(self.block_channels())
     }
 
-    /// Blocks of one group.
     fn blocks(&self) -> usize {
-        self.group_in().div_ceil(self.block())
+        self.conv.groups.div_ceil(self.block_groups()) * self.blocks_of_group()
     }
 
-    /// Group and channels of block `index` of all `groups * blocks`.
-    fn channels(&self, index: usize) -> (usize, Range<usize>) {
-        let (group, first) = (index / self.blocks(), index % self.blocks() * self.block());
-        let start = group * self.group_in();
-        (group, start + first..start + (first + self.block()).min(self.group_in()))
+    fn block(&self, index: usize) -> Block {
+        let (step, part) = (index / self.blocks_of_group(), index % self.blocks_of_group());
+        let groups = step * self.block_groups()..((step + 1) * self.block_groups()).min(self.conv.groups);
+        let channels =
+            part * self.block_channels()..((part + 1) * self.block_channels()).min(self.group_in());
+        Block { groups, channels, first: part == 0, last: part + 1 == self.blocks_of_group() }
+    }
+
+    /// Rows of sampled numbers of a block, at most.
+    fn rows(&self) -> usize {
+        self.block_groups() * self.block_channels() * self.taps()
+    }
+
+    /// Output channels of a block, at most.
+    fn block_out(&self) -> usize {
+        self.block_groups() * self.group_out()
     }
 
     fn chunks(&self) -> usize {
         self.pixels().div_ceil(CHUNK)
     }
 
-    /// The pixels of chunk `index`.
-    fn chunk(&self, index: usize) -> Range<usize> {
-        index * CHUNK..((index + 1) * CHUNK).min(self.pixels())
+    /// Every chunk of every image.
+    fn all_chunks(&self) -> impl Iterator<Item = Chunk> {
+        (0..self.conv.batch * self.chunks()).map(|i| Chunk::new(self, i / self.chunks(), i % self.chunks()))
     }
 
-    /// The weight from the first output channel of `group` and from input channel `channel` on; rows of output channels are
-    /// [`DeformGeometry::weight_row`] apart.
-    fn weight_start(&self, group: usize, channel: usize) -> usize {
-        group * self.group_out() * self.weight_row() + (channel - group * self.group_in()) * self.taps()
-    }
-
-    fn weight_row(&self) -> usize {
-        self.group_in() * self.taps()
+    /// Where the weights of `group` begin that read the channels of a block; rows of output channels are [`DeformGeometry::group_rows`] apart.
+    fn weight_start(&self, group: usize, block: &Block) -> usize {
+        (group * self.group_out() * self.group_in() + block.channels.start) * self.taps()
     }
 
     /// Elements of the offsets: vertical and horizontal for each tap of each group of offsets.
@@ -117,9 +132,20 @@ impl DeformGeometry {
     }
 }
 
+/// Channels whose taps are read together: of each of some groups the same ones.
+struct Block {
+    groups: Range<usize>,
+    /// Within a group.
+    channels: Range<usize>,
+    /// Whether these are the first channels of their groups.
+    first: bool,
+    /// Whether these are the last channels of their groups.
+    last: bool,
+}
+
 /// Scratch of [`forward`].
 pub fn forward_scratch_len(g: &DeformGeometry, threads: usize) -> usize {
-    threads * (g.rows() + g.group_out()) * CHUNK
+    threads * (g.rows() + g.block_out()) * CHUNK
 }
 
 /// `y[n, o, p] = bias[o] + sum over i, t of weight[o, i, t] * mask[n, t, p] * x[n, i, p * stride + t * dilation - padding + offset[n, t, p]]`,
@@ -143,33 +169,37 @@ pub fn forward(
     let (each, out, pixels) = (forward_scratch_len(g, 1), g.group_out(), g.pixels());
     let (y, scratch) = (SharedMut::new(y), SharedMut::new(scratch));
     cpu.threads.run(g.conv.batch * g.chunks(), |job, worker| {
-        let (image, chunk) = (job / g.chunks(), g.chunk(job % g.chunks()));
+        let chunk = Chunk::new(g, job / g.chunks(), job % g.chunks());
         // SAFETY: each worker has its part.
         let scratch = unsafe { scratch.slice(worker * each, each) };
         let (columns, sums) = scratch.split_at_mut(g.rows() * CHUNK);
-        for index in 0..g.conv.groups * g.blocks() {
-            let (group, channels) = g.channels(index);
-            if index % g.blocks() == 0 {
-                for (o, sums) in sums.chunks_exact_mut(CHUNK).enumerate() {
-                    sums.fill(bias.map_or(0.0, |bias| bias[group * out + o]));
+        for block in (0..g.blocks()).map(|index| g.block(index)) {
+            let rows = block.channels.len() * g.taps();
+            let layout = Layout { group: rows * CHUNK, row: CHUNK, pixel: 1 };
+            sample_columns(cpu, g, x, &at, &block, &chunk, columns, layout);
+            for (group, columns) in block.groups.clone().zip(columns.chunks(layout.group)) {
+                let sums = &mut sums[(group - block.groups.start) * out * CHUNK..][..out * CHUNK];
+                if block.first {
+                    for (o, sums) in sums.chunks_exact_mut(CHUNK).enumerate() {
+                        sums.fill(bias.map_or(0.0, |bias| bias[group * out + o]));
+                    }
                 }
-            }
-            sample_columns(g, x, &at, image, &channels, &chunk, columns, [CHUNK, 1]);
-            cpu.isa.dispatch(Product {
-                a: &weight[g.weight_start(group, channels.start)..],
-                a_strides: [g.weight_row(), 1],
-                b: columns,
-                y: sums,
-                rows: out,
-                depth: channels.len() * g.taps(),
-                width: CHUNK,
-            });
-            if (index + 1) % g.blocks() == 0 {
-                for (o, sums) in sums.chunks_exact(CHUNK).enumerate() {
-                    let channel = image * g.conv.out_channels + group * out + o;
-                    // SAFETY: these pixels of this image belong to this job.
-                    let y = unsafe { y.slice(channel * pixels + chunk.start, chunk.len()) };
-                    y.copy_from_slice(&sums[..chunk.len()]);
+                cpu.isa.dispatch(Product {
+                    a: &weight[g.weight_start(group, &block)..],
+                    a_strides: [g.group_rows(), 1],
+                    b: columns,
+                    y: sums,
+                    rows: out,
+                    depth: rows,
+                    width: CHUNK,
+                });
+                if block.last {
+                    for (o, sums) in sums.chunks_exact(CHUNK).enumerate() {
+                        let channel = chunk.image * g.conv.out_channels + group * out + o;
+                        // SAFETY: these pixels of this image belong to this job.
+                        let y = unsafe { y.slice(channel * pixels + chunk.pixels.start, chunk.len()) };
+                        y.copy_from_slice(&sums[..chunk.len()]);
+                    }
                 }
             }
         }
@@ -178,7 +208,8 @@ pub fn forward(
 
 /// Scratch of [`weight_backward`].
 pub fn weight_backward_scratch_len(g: &DeformGeometry, threads: usize) -> usize {
-    threads * (CHUNK + g.group_out()) * g.rows().next_multiple_of(WIDTH)
+    let width = (g.block_channels() * g.taps()).next_multiple_of(WIDTH);
+    threads * g.block_groups() * (CHUNK + g.group_out()) * width
 }
 
 /// The gradients of weight and bias, written to `dw` and `db`.
@@ -199,20 +230,23 @@ pub fn weight_backward(
     g.assert_lengths(x, &at, dy);
     assert_eq!(dw.len(), g.conv.weight_len());
     let (each, out, pixels) = (weight_backward_scratch_len(g, 1), g.group_out(), g.pixels());
-    let width = g.rows().next_multiple_of(WIDTH);
+    let width = (g.block_channels() * g.taps()).next_multiple_of(WIDTH);
     let (dw, scratch) = (SharedMut::new(dw), SharedMut::new(scratch));
-    cpu.threads.run(g.conv.groups * g.blocks(), |job, worker| {
-        let (group, channels) = g.channels(job);
+    cpu.threads.run(g.blocks(), |job, worker| {
+        let block = g.block(job);
         // SAFETY: each worker has its part.
         let scratch = unsafe { scratch.slice(worker * each, each) };
-        let (columns, sums) = scratch.split_at_mut(CHUNK * width);
+        let (columns, sums) = scratch.split_at_mut(g.block_groups() * CHUNK * width);
         sums.fill(0.0);
-        for image in 0..g.conv.batch {
-            for chunk in (0..g.chunks()).map(|index| g.chunk(index)) {
-                // Pixels as rows, so that the product adds up over them.
-                sample_columns(g, x, &at, image, &channels, &chunk, columns, [1, width]);
+        // Pixels as rows, so that the product adds up over them.
+        let layout = Layout { group: CHUNK * width, row: 1, pixel: width };
+        for chunk in g.all_chunks() {
+            sample_columns(cpu, g, x, &at, &block, &chunk, columns, layout);
+            let parts = columns.chunks(layout.group).zip(sums.chunks_exact_mut(out * width));
+            for (group, (columns, sums)) in block.groups.clone().zip(parts) {
+                let channel = chunk.image * g.conv.out_channels + group * out;
                 cpu.isa.dispatch(Product {
-                    a: &dy[(image * g.conv.out_channels + group * out) * pixels + chunk.start..],
+                    a: &dy[channel * pixels + chunk.pixels.start..],
                     a_strides: [pixels, 1],
                     b: columns,
                     y: sums,
@@ -222,11 +256,13 @@ pub fn weight_backward(
                 });
             }
         }
-        let len = channels.len() * g.taps();
-        for (o, sums) in sums.chunks_exact(width).enumerate() {
-            let start = g.weight_start(group, channels.start) + o * g.weight_row();
-            // SAFETY: the weights of these input channels belong to this job.
-            unsafe { dw.slice(start, len) }.copy_from_slice(&sums[..len]);
+        let len = block.channels.len() * g.taps();
+        for (group, sums) in block.groups.clone().zip(sums.chunks_exact(out * width)) {
+            for (o, sums) in sums.chunks_exact(width).enumerate() {
+                let start = g.weight_start(group, &block) + o * g.group_rows();
+                // SAFETY: the weights of these input channels belong to this job.
+                unsafe { dw.slice(start, len) }.copy_from_slice(&sums[..len]);
+            }
         }
     });
     let Some(db) = db else { return };
@@ -260,23 +296,22 @@ pub fn input_backward(
     scratch: &mut [f32],
 ) {
     g.assert_lengths(dx, &at, dy);
-    let (each, jobs, pixels) =
-        (input_backward_scratch_len(g, 1), g.conv.groups * g.blocks(), g.input_pixels());
+    assert_eq!(weight.len(), g.conv.weight_len());
+    let (each, pixels) = (input_backward_scratch_len(g, 1), g.input_pixels());
     let (dx, scratch) = (SharedMut::new(dx), SharedMut::new(scratch));
-    cpu.threads.run(g.conv.batch * jobs, |job, worker| {
-        let (image, (group, channels)) = (job / jobs, g.channels(job % jobs));
+    cpu.threads.run(g.conv.batch * g.blocks(), |job, worker| {
+        let (image, block) = (job / g.blocks(), g.block(job % g.blocks()));
         // SAFETY: each worker has its part.
         let scratch = unsafe { scratch.slice(worker * each, each) };
-        let start = (image * g.conv.in_channels + channels.start) * pixels;
-        // SAFETY: these channels of this image belong to this job.
-        let dx = unsafe { dx.slice(start, channels.len() * pixels) };
-        dx.fill(0.0);
-        for chunk in (0..g.chunks()).map(|index| g.chunk(index)) {
-            let columns = column_gradient(cpu, g, weight, dy, image, group, &channels, &chunk, scratch);
-            each_sample(g, &at, image, &channels, &chunk, |channel, tap, corners| {
-                let row = (channel - channels.start) * g.taps() + tap;
-                let plane = &mut dx[(channel - channels.start) * pixels..][..pixels];
-                corners.scatter(&columns[row * CHUNK..][..chunk.len()], plane);
+        // SAFETY: the channels of this block of this image belong to this job, which holds one at a time.
+        let plane = |channel| unsafe { dx.slice((image * g.conv.in_channels + channel) * pixels, pixels) };
+        for group in block.groups.clone() {
+            block.channels.clone().for_each(|channel| plane(group * g.group_in() + channel).fill(0.0));
+        }
+        for chunk in (0..g.chunks()).map(|index| Chunk::new(g, image, index)) {
+            let columns = column_gradient(cpu, g, weight, dy, &block, &chunk, scratch);
+            each_sample(cpu, g, &at, &block, &chunk, |_, channel, row, corners| {
+                corners.scatter(&columns[row * CHUNK..][..chunk.len()], plane(channel));
             });
         }
     });
@@ -305,115 +340,125 @@ pub fn offset_backward(
     scratch: &mut [f32],
 ) {
     g.assert_lengths(x, &at, dy);
-    assert_eq!(d_offset.len(), at.offset.len());
+    assert!(weight.len() == g.conv.weight_len() && d_offset.len() == at.offset.len());
     assert!(d_mask.as_ref().is_none_or(|d_mask| d_mask.len() == g.mask_len()));
-    let each = offset_backward_scratch_len(g, 1);
-    let (pixels, in_pixels, of_group) = (g.pixels(), g.input_pixels(), g.conv.in_channels / g.offset_groups);
+    let (each, moved) = (offset_backward_scratch_len(g, 1), g.offset_groups * g.taps());
+    let (pixels, in_pixels) = (g.pixels(), g.input_pixels());
     let (d_offset, d_mask) = (SharedMut::new(d_offset), d_mask.map(SharedMut::new));
     let scratch = SharedMut::new(scratch);
     cpu.threads.run(g.conv.batch * g.chunks(), |job, worker| {
-        let (image, chunk) = (job / g.chunks(), g.chunk(job % g.chunks()));
+        let chunk = Chunk::new(g, job / g.chunks(), job % g.chunks());
         // SAFETY: each worker has its part.
         let scratch = unsafe { scratch.slice(worker * each, each) };
         // For each moved tap, what each of its four corners gets over all channels: offset and mask differ in how they weigh these.
-        let (sums, scratch) = scratch.split_at_mut(4 * g.offset_groups * g.taps() * CHUNK);
+        let (sums, scratch) = scratch.split_at_mut(4 * moved * CHUNK);
         sums.fill(0.0);
-        for index in 0..g.conv.groups * g.blocks() {
-            let (group, channels) = g.channels(index);
-            let columns = column_gradient(cpu, g, weight, dy, image, group, &channels, &chunk, scratch);
-            each_sample(g, &at, image, &channels, &chunk, |channel, tap, corners| {
-                let row = (channel - channels.start) * g.taps() + tap;
-                let plane = &x[(image * g.conv.in_channels + channel) * in_pixels..][..in_pixels];
-                let sums = &mut sums[(channel / of_group * g.taps() + tap) * 4 * CHUNK..][..4 * CHUNK];
-                corners.add_products(&columns[row * CHUNK..][..chunk.len()], plane, sums);
+        let (sums, _) = sums.as_chunks_mut();
+        for block in (0..g.blocks()).map(|index| g.block(index)) {
+            let columns = column_gradient(cpu, g, weight, dy, &block, &chunk, scratch);
+            each_sample(cpu, g, &at, &block, &chunk, |moved, channel, row, corners| {
+                let plane = &x[(chunk.image * g.conv.in_channels + channel) * in_pixels..][..in_pixels];
+                corners.add_products(&columns[row * CHUNK..][..chunk.len()], plane, &mut sums[moved]);
             });
         }
         let mut corners = Corners::default();
-        for moved in 0..g.offset_groups * g.taps() {
-            corners.place(g, &at, image, moved, &chunk);
-            let row = image * g.offset_groups * g.taps() + moved;
+        for (index, sums) in sums.iter().enumerate() {
+            corners.place(cpu.isa, g, &at, index, &chunk);
+            let row = chunk.image * moved + index;
+            let start = |row: usize| row * pixels + chunk.pixels.start;
             // SAFETY: these pixels of this image belong to this job.
-            let parts = [2 * row, 2 * row + 1]
-                .map(|row| unsafe { d_offset.slice(row * pixels + chunk.start, chunk.len()) });
+            let parts = [2 * row, 2 * row + 1].map(|row| unsafe { d_offset.slice(start(row), chunk.len()) });
             // SAFETY: as above.
-            let part = d_mask.map(|d_mask| unsafe { d_mask.slice(row * pixels + chunk.start, chunk.len()) });
-            corners.derivatives(&sums[moved * 4 * CHUNK..][..4 * CHUNK], parts, part);
+            let part = d_mask.map(|d_mask| unsafe { d_mask.slice(start(row), chunk.len()) });
+            corners.derivatives(sums, parts, part);
         }
     });
 }
 
-/// Lays out what the taps of some channels read: number `row * strides[0] + pixel * strides[1]` of `columns`, rows being taps within channels.
+/// Where the numbers of a block lie: those of a group together, and in it by rows, which are taps within channels, and pixels.
+#[derive(Clone, Copy)]
+struct Layout {
+    group: usize,
+    row: usize,
+    pixel: usize,
+}
+
+/// Lays out what the taps of a block's channels read.
 #[expect(clippy::too_many_arguments, reason = "one place in five axes")]
 fn sample_columns(
+    cpu: &Cpu,
     g: &DeformGeometry,
     x: &[f32],
     at: &Offsets<'_>,
-    image: usize,
-    channels: &Range<usize>,
-    chunk: &Range<usize>,
+    block: &Block,
+    chunk: &Chunk,
     columns: &mut [f32],
-    strides: [usize; 2],
+    layout: Layout,
 ) {
-    let pixels = g.input_pixels();
-    each_sample(g, at, image, channels, chunk, |channel, tap, corners| {
-        let row = (channel - channels.start) * g.taps() + tap;
-        let plane = &x[(image * g.conv.in_channels + channel) * pixels..][..pixels];
-        corners.gather(plane, chunk.len(), &mut columns[row * strides[0]..], strides[1]);
+    let (pixels, rows) = (g.input_pixels(), block.channels.len() * g.taps());
+    each_sample(cpu, g, at, block, chunk, |_, channel, row, corners| {
+        let plane = &x[(chunk.image * g.conv.in_channels + channel) * pixels..][..pixels];
+        let start = row / rows * layout.group + row % rows * layout.row;
+        corners.gather(plane, chunk.len(), &mut columns[start..], layout.pixel);
     });
 }
 
-/// Calls `visit(channel, tap, corners)` for each tap of each channel.
+/// Calls `visit(moved, channel, row, corners)` for each tap of each channel of a block: the tap among those of its group of offsets, the channel among all,
+/// the row among those of the block.
 fn each_sample(
+    cpu: &Cpu,
     g: &DeformGeometry,
     at: &Offsets<'_>,
-    image: usize,
-    channels: &Range<usize>,
-    chunk: &Range<usize>,
-    mut visit: impl FnMut(usize, usize, &Corners),
+    block: &Block,
+    chunk: &Chunk,
+    mut visit: impl FnMut(usize, usize, usize, &Corners),
 ) {
-    let of_group = g.conv.in_channels / g.offset_groups;
+    let of_offsets = g.conv.in_channels / g.offset_groups;
     let mut corners = Corners::default();
     for tap in 0..g.taps() {
         let mut placed = None;
-        for channel in channels.clone() {
-            let group = channel / of_group;
+        let channels = block
+            .groups
+            .clone()
+            .flat_map(|group| block.channels.clone().map(move |c| group * g.group_in() + c));
+        for (index, channel) in channels.enumerate() {
+            let moved = channel / of_offsets * g.taps() + tap;
             // Channels that are moved alike share the corners.
-            if placed.replace(group) != Some(group) {
-                corners.place(g, at, image, group * g.taps() + tap, chunk);
+            if placed.replace(moved) != Some(moved) {
+                corners.place(cpu.isa, g, at, moved, chunk);
             }
-            visit(channel, tap, &corners);
+            visit(moved, channel, index * g.taps() + tap, &corners);
         }
     }
 }
 
-/// The gradient of what the taps of some channels read, rows as [`sample_columns`] lays them out, in the first part of `scratch`.
-#[expect(clippy::too_many_arguments, reason = "one place in five axes")]
+/// The gradient of what the taps of a block's channels read, a row of `scratch` for each tap.
 fn column_gradient<'a>(
     cpu: &Cpu,
     g: &DeformGeometry,
     weight: &[f32],
     dy: &[f32],
-    image: usize,
-    group: usize,
-    channels: &Range<usize>,
-    chunk: &Range<usize>,
+    block: &Block,
+    chunk: &Chunk,
     scratch: &'a mut [f32],
 ) -> &'a [f32] {
-    let (rows, out, pixels) = (channels.len() * g.taps(), g.group_out(), g.pixels());
+    let (rows, out, pixels) = (block.channels.len() * g.taps(), g.group_out(), g.pixels());
     let (columns, copy) = scratch.split_at_mut(g.rows() * CHUNK);
-    for (o, row) in copy.chunks_exact_mut(CHUNK).take(out).enumerate() {
-        let channel = image * g.conv.out_channels + group * out + o;
-        row[..chunk.len()].copy_from_slice(&dy[channel * pixels..][chunk.clone()]);
-    }
     columns.fill(0.0);
-    cpu.isa.dispatch(Product {
-        a: &weight[g.weight_start(group, channels.start)..],
-        a_strides: [1, g.weight_row()],
-        b: copy,
-        y: columns,
-        rows,
-        depth: out,
-        width: CHUNK,
-    });
+    for (group, columns) in block.groups.clone().zip(columns.chunks_exact_mut(rows * CHUNK)) {
+        for (o, row) in copy.chunks_exact_mut(CHUNK).take(out).enumerate() {
+            let channel = chunk.image * g.conv.out_channels + group * out + o;
+            row[..chunk.len()].copy_from_slice(&dy[channel * pixels..][chunk.pixels.clone()]);
+        }
+        cpu.isa.dispatch(Product {
+            a: &weight[g.weight_start(group, block)..],
+            a_strides: [1, g.group_rows()],
+            b: copy,
+            y: columns,
+            rows,
+            depth: out,
+            width: CHUNK,
+        });
+    }
     columns
 }

@@ -3,6 +3,8 @@
 use std::ops::Range;
 
 use super::{CHUNK, DeformGeometry};
+use crate::cpu::{Isa, WithSimd};
+use crate::simd::Simd;
 
 /// How far the taps are moved, and how much they count.
 #[derive(Clone, Copy, Debug)]
@@ -14,12 +16,39 @@ pub struct Offsets<'a> {
 }
 
 /// Index of a corner outside the picture: no plane has it.
-const OUTSIDE: usize = usize::MAX;
+const OUTSIDE: u32 = u32::MAX;
+
+/// The pixels of a chunk of one image, and where their windows begin.
+pub(super) struct Chunk {
+    pub(super) image: usize,
+    pub(super) pixels: Range<usize>,
+    start: [[f32; CHUNK]; 2],
+}
+
+impl Chunk {
+    pub(super) fn new(g: &DeformGeometry, image: usize, index: usize) -> Self {
+        let pixels = index * CHUNK..((index + 1) * CHUNK).min(g.pixels());
+        let mut start = [[0.0; CHUNK]; 2];
+        for (p, pixel) in pixels.clone().enumerate() {
+            let cell = [pixel / g.conv.output[2], pixel % g.conv.output[2]];
+            for (a, start) in start.iter_mut().enumerate() {
+                // A window may begin before the first cell.
+                let padding = g.conv.window.padding[a + 1].0;
+                start[p] = (cell[a] * g.conv.window.stride[a + 1]) as f32 - padding as f32;
+            }
+        }
+        Self { image, pixels, start }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.pixels.len()
+    }
+}
 
 /// One tap over the pixels of a chunk. Corners are in the order upper left, upper right, lower left, lower right.
 pub(super) struct Corners {
     /// Cells of a plane.
-    index: [[usize; CHUNK]; 4],
+    index: [[u32; CHUNK]; 4],
     /// What each contributes, the mask among it.
     weight: [[f32; CHUNK]; 4],
     /// How far the position lies below and right of the upper left corner.
@@ -30,7 +59,7 @@ pub(super) struct Corners {
 impl Default for Corners {
     fn default() -> Self {
         let (index, weight) = ([[OUTSIDE; CHUNK]; 4], [[0.0; CHUNK]; 4]);
-        Self { index, weight, fraction: [[0.0; CHUNK]; 2], mask: [0.0; CHUNK] }
+        Self { index, weight, fraction: [[0.0; CHUNK]; 2], mask: [1.0; CHUNK] }
     }
 }
 
@@ -38,56 +67,38 @@ impl Corners {
     /// Sets this to tap `moved % taps` as offset group `moved / taps` moves it.
     pub(super) fn place(
         &mut self,
+        isa: Isa,
         g: &DeformGeometry,
         at: &Offsets<'_>,
-        image: usize,
         moved: usize,
-        chunk: &Range<usize>,
+        chunk: &Chunk,
     ) {
-        let (window, [_, _, out_w], [_, height, width]) = (&g.conv.window, g.conv.output, g.conv.input);
-        let (taps, pixels) = (g.taps(), g.pixels());
+        let (window, taps, pixels) = (&g.conv.window, g.taps(), g.pixels());
+        let row = chunk.image * g.offset_groups * taps + moved;
         let tap = [moved % taps / window.kernel[2], moved % taps % window.kernel[2]];
-        let row = image * g.offset_groups * taps + moved;
-        let offset = [2 * row, 2 * row + 1].map(|row| &at.offset[row * pixels..][chunk.clone()]);
-        match at.mask {
-            Some(mask) => self.mask[..chunk.len()].copy_from_slice(&mask[row * pixels..][chunk.clone()]),
-            None => self.mask.fill(1.0),
+        let mut position = chunk.start;
+        for (a, position) in position.iter_mut().enumerate() {
+            let tap = (tap[a] * window.dilation[a + 1]) as f32;
+            let offset = &at.offset[(2 * row + a) * pixels..][chunk.pixels.clone()];
+            position
+                .iter_mut()
+                .zip(offset)
+                .for_each(|(position, offset)| *position = *position + tap + offset);
         }
-        let mut cell = [chunk.start / out_w, chunk.start % out_w];
-        for p in 0..chunk.len() {
-            // Where the tap lies without an offset may be left of the first cell.
-            let [y, x] = [0, 1].map(|a| {
-                let (axis, start) = (a + 1, cell[a] * window.stride[a + 1] + tap[a] * window.dilation[a + 1]);
-                start as f32 - window.padding[axis].0 as f32 + offset[a][p]
-            });
-            let (top, left) = (y.floor(), x.floor());
-            let [down, right] = [y - top, x - left];
-            for (a, fraction) in [down, right].into_iter().enumerate() {
-                self.fraction[a][p] = fraction;
-            }
-            let weights = weights(down, right);
-            for (corner, (line, column)) in
-                [(top, left), (top, left + 1.0), (top + 1.0, left), (top + 1.0, left + 1.0)]
-                    .into_iter()
-                    .enumerate()
-            {
-                // Not-a-number compares as not outside and becomes cell 0, so that its weight is seen.
-                let outside = line < 0.0 || column < 0.0 || line >= height as f32 || column >= width as f32;
-                self.index[corner][p] =
-                    if outside { OUTSIDE } else { line as usize * width + column as usize };
-                self.weight[corner][p] = weights[corner] * self.mask[p];
-            }
-            cell[1] += 1;
-            if cell[1] == out_w {
-                cell = [cell[0] + 1, 0];
-            }
+        if let Some(mask) = at.mask {
+            self.mask[..chunk.len()].copy_from_slice(&mask[row * pixels..][chunk.pixels.clone()]);
         }
+        let [_, height, width] = g.conv.input;
+        isa.dispatch(Place { corners: self, position: &position, height, width });
     }
 
     /// Number `p * stride` of `to` is what the tap reads of `plane` at pixel `p`.
     pub(super) fn gather(&self, plane: &[f32], len: usize, to: &mut [f32], stride: usize) {
-        for (p, to) in to.iter_mut().step_by(stride).take(len).enumerate() {
-            *to = (0..4).map(|corner| self.weight[corner][p] * self.read(plane, corner, p)).sum();
+        let [a, b, c, d] = &self.weight;
+        for p in 0..len.min(CHUNK) {
+            let above = a[p] * self.read(plane, 0, p) + b[p] * self.read(plane, 1, p);
+            let below = c[p] * self.read(plane, 2, p) + d[p] * self.read(plane, 3, p);
+            to[p * stride] = above + below;
         }
     }
 
@@ -95,7 +106,7 @@ impl Corners {
     pub(super) fn scatter(&self, gradient: &[f32], plane: &mut [f32]) {
         for (p, gradient) in gradient.iter().enumerate() {
             for corner in 0..4 {
-                if let Some(cell) = plane.get_mut(self.index[corner][p]) {
+                if let Some(cell) = plane.get_mut(self.index[corner][p] as usize) {
                     *cell += self.weight[corner][p] * gradient;
                 }
             }
@@ -103,10 +114,10 @@ impl Corners {
     }
 
     /// Adds the products of the gradient and each corner's cell to the four rows of `sums`.
-    pub(super) fn add_products(&self, gradient: &[f32], plane: &[f32], sums: &mut [f32]) {
-        for (corner, sums) in sums.chunks_exact_mut(CHUNK).enumerate() {
-            for ((p, gradient), sum) in gradient.iter().enumerate().zip(sums) {
-                *sum += gradient * self.read(plane, corner, p);
+    pub(super) fn add_products(&self, gradient: &[f32], plane: &[f32], sums: &mut [f32; 4 * CHUNK]) {
+        for (p, gradient) in gradient.iter().enumerate().take(CHUNK) {
+            for corner in 0..4 {
+                sums[corner * CHUNK + p] += gradient * self.read(plane, corner, p);
             }
         }
     }
@@ -128,12 +139,47 @@ impl Corners {
     }
 
     /// A corner's cell, zero outside.
+    #[inline(always)]
     fn read(&self, plane: &[f32], corner: usize, p: usize) -> f32 {
-        plane.get(self.index[corner][p]).copied().unwrap_or(0.0)
+        plane.get(self.index[corner][p] as usize).copied().unwrap_or(0.0)
+    }
+}
+
+/// The corners around positions; those behind the end of the chunk are as good as any.
+struct Place<'a> {
+    corners: &'a mut Corners,
+    position: &'a [[f32; CHUNK]; 2],
+    height: usize,
+    width: usize,
+}
+
+impl WithSimd for Place<'_> {
+    type Output = ();
+
+    /// Plain code: rounding down is one instruction only where the instruction set has it.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { corners, position: [vertical, horizontal], height, width } = self;
+        for p in 0..CHUNK {
+            let (top, left) = (vertical[p].floor(), horizontal[p].floor());
+            let (down, right) = (vertical[p] - top, horizontal[p] - left);
+            (corners.fraction[0][p], corners.fraction[1][p]) = (down, right);
+            let weights = weights(down, right);
+            for (corner, weight) in weights.into_iter().enumerate() {
+                let line = if corner < 2 { top } else { top + 1.0 };
+                let column = if corner % 2 == 0 { left } else { left + 1.0 };
+                // Not-a-number compares as not outside and becomes cell 0, so that its weight is seen.
+                let outside = line < 0.0 || column < 0.0 || line >= height as f32 || column >= width as f32;
+                let cell = (line as i32 as u32).wrapping_mul(width as u32).wrapping_add(column as i32 as u32);
+                corners.index[corner][p] = if outside { OUTSIDE } else { cell };
+                corners.weight[corner][p] = weight * corners.mask[p];
+            }
+        }
     }
 }
 
 /// How much each corner counts for a position so far below and right of the upper left one.
+#[inline(always)]
 fn weights(down: f32, right: f32) -> [f32; 4] {
     let (up, left) = (1.0 - down, 1.0 - right);
     [up * left, up * right, down * left, down * right]
