@@ -57,8 +57,8 @@ mod write_file;
 pub use cost::{LayerCost, cost};
 pub use error::{Error, Result};
 pub use function::{
-    Extent, OuterProduct, Separated, apply, conv, conv_transpose, convolve, correlate, outer_product,
-    separate, unshared,
+    Extent, LayerMatrix, OuterProduct, Separated, apply, conv, conv_transpose, convolve, correlate,
+    layer_matrix, outer_product, separate, unshared,
 };
 pub use graph::{Graph, Value};
 pub use network::{ConvTransposeSpec, FractionalSize, Network, PoolSpec, ResizeMode, ResizeSpec};

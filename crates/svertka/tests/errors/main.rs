@@ -12,6 +12,7 @@ mod axes;
 mod batch_norm;
 mod conv;
 mod conv_transpose;
+mod cross_entropy;
 mod deform_conv;
 mod depth_to_space;
 mod dropout;
@@ -34,6 +35,7 @@ mod max_pool_with_indices;
 mod max_unpool;
 mod mean_variance_norm;
 mod optimizer_step;
+mod pad;
 mod pad_axes;
 mod pool;
 mod prelu;
@@ -65,6 +67,7 @@ fn cases() -> Vec<Case> {
         batch_norm::cases(),
         conv::cases(),
         conv_transpose::cases(),
+        cross_entropy::cases(),
         deform_conv::cases(),
         depth_to_space::cases(),
         dropout::cases(),
@@ -88,6 +91,7 @@ fn cases() -> Vec<Case> {
         mean_variance_norm::cases(),
         optimizer_step::cases(),
         pad_axes::cases(),
+        pad::cases(),
         pool::cases(),
         prelu::cases(),
         resize::cases(),
