@@ -66,7 +66,7 @@ fn the_matrix_does_what_every_affine_operator_does() {
         let shapes: Vec<&[usize]> = example.inputs.iter().map(Vec::as_slice).collect();
         let made = example.op.output_shapes(&shapes).unwrap();
         // In training, a normalization takes its statistics from the batch; what pads the batch is no layer.
-        let layer = made.len() == 1 && made[0][0] == shapes[0][0];
+        let layer = made.len() == 1 && made[0].first() == shapes[0].first();
         if !affine.contains(&example.op.name()) || !layer {
             continue;
         }

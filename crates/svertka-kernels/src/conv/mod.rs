@@ -28,6 +28,7 @@
 
 mod depthwise;
 mod direct;
+mod squares;
 mod sweep;
 pub(crate) mod tile;
 mod weight_gradient;

@@ -158,7 +158,8 @@ def pooling():
         for output in [[1] * dims, [3] * dims, [2, 4, 5][:dims], list(shape[2:])]:
             case("adaptive_avg_pool", lambda x: named("adaptive_avg_pool")(x, output), {"output": output}, [spec(shape)])
             case("adaptive_max_pool", lambda x: named("adaptive_max_pool")(x, output), {"output": output}, [spec(shape)])
-        for kernel, stride, padding in [(2, 2, 0), (3, 2, 1)]:
+        # Windows that overlap may have one maximum, and PyTorch leaves open whose value stays.
+        for kernel, stride, padding in [(2, 2, 0), (2, 3, 0)]:
             source = torch.from_numpy(numbers(shape, 5).astype(np.float64))
             pooled, indices = named("max_pool")(source, kernel, stride, padding, return_indices=True)
             run = lambda x, i: named("max_unpool")(x, i, kernel, stride, padding, output_size=shape)
