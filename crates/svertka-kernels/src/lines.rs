@@ -154,8 +154,11 @@ pub(crate) fn pieces(range: Range<usize>, boundary: usize) -> impl Iterator<Item
     let mut at = range.start;
     std::iter::from_fn(move || {
         let start = at;
-        at = range.end.min(start + TILE).min(start + (boundary - start % boundary));
-        (start < range.end).then_some(start..at)
+        // Nothing has no boundary: that of empty lines is zero.
+        (start < range.end).then(|| {
+            at = range.end.min(start + TILE).min(start + (boundary - start % boundary));
+            start..at
+        })
     })
 }
 

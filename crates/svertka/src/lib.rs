@@ -57,11 +57,11 @@ mod write_file;
 pub use cost::{LayerCost, cost};
 pub use error::{Error, Result};
 pub use function::{
-    Extent, OuterProduct, Separated, apply, conv, conv_transpose, convolve, correlate, outer_product,
-    separate, unshared,
+    Extent, LayerMatrix, OuterProduct, Separated, apply, conv, conv_transpose, convolve, correlate,
+    layer_matrix, outer_product, separate, unshared,
 };
 pub use graph::{Graph, Value};
-pub use network::{ConvTransposeSpec, FractionalSize, Network, PoolSpec};
+pub use network::{ConvTransposeSpec, FractionalSize, Network, PoolSpec, ResizeMode, ResizeSpec};
 pub use onnx::Model;
 pub use plan::{Plan, Weights};
 pub use spec::{ConvSpec, Padding, PaddingMode, Sizes};

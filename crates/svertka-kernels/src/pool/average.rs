@@ -104,7 +104,7 @@ impl Kernel for Forward<'_> {
     #[inline(always)]
     fn window<S: Simd>(&self, s: S, real: S::V, out: usize, cells: Cells<'_>) {
         // SAFETY: the cell lies in the input, whose length was asserted.
-        let sum = cells.sum(s, |cell| unsafe { s.load(self.x.as_ptr().add(cell * BLOCK)) });
+        let sum = sum!(s, cells, |cell| unsafe { s.load(self.x.as_ptr().add(cell * BLOCK)) });
         let average = s.div(sum, s.splat(self.divisor.of(cells)));
         let y = s.if_gt(real, s.splat(0.0), average, s.splat(0.0));
         // SAFETY: each window is visited once, and the output's length was asserted.
@@ -127,6 +127,6 @@ impl Kernel for Backward<'_> {
         let share = s.div(dy, s.splat(self.divisor.of(cells)));
         let share = s.if_gt(real, s.splat(0.0), share, s.splat(0.0));
         // SAFETY: the cell lies in the input, and its plane belongs to this job.
-        cells.each(|cell| unsafe { add(s, self.dx.as_ptr().add(cell * BLOCK), share) });
+        each!(cells, |cell| unsafe { add(s, self.dx.as_ptr().add(cell * BLOCK), share) });
     }
 }

@@ -40,7 +40,11 @@ fn power<S: Simd>(s: S, a: S::V, p: f32) -> S::V {
     } else if p == 0.5 {
         s.sqrt(a)
     } else if (1.0..=8.0).contains(&p) && p.fract() == 0.0 {
-        (1..p as usize).fold(a, |power, _| s.mul(power, a))
+        let mut power = a;
+        for _ in 1..p as usize {
+            power = s.mul(power, a);
+        }
+        power
     } else {
         s.from_slice(&s.to_array(a).map(|a| a.powf(p)))
     }
@@ -49,7 +53,7 @@ fn power<S: Simd>(s: S, a: S::V, p: f32) -> S::V {
 /// The norm of a window.
 #[inline(always)]
 fn norm<S: Simd>(s: S, x: &[f32], p: f32, cells: Cells<'_>) -> S::V {
-    let sum = cells.sum(s, |cell| {
+    let sum = sum!(s, cells, |cell| {
         // SAFETY: the cell lies in the input, whose length was asserted.
         power(s, magnitude(s, unsafe { s.load(x.as_ptr().add(cell * BLOCK)) }), p)
     });
@@ -88,7 +92,7 @@ impl Kernel for Backward<'_> {
         // SAFETY: the output's length was asserted.
         let dy = unsafe { s.load(self.dy.as_ptr().add(out * BLOCK)) };
         let dy = s.if_gt(real, zero, dy, zero);
-        cells.each(|cell| {
+        each!(cells, |cell| {
             // SAFETY: the cell lies in the input, whose length was asserted.
             let x = unsafe { s.load(self.x.as_ptr().add(cell * BLOCK)) };
             let share = s.mul(dy, power(s, s.div(magnitude(s, x), y), self.p - 1.0));

@@ -95,7 +95,7 @@ impl<const MIN: bool> Kernel for Forward<'_, MIN> {
         let mut max = s.splat(f32::NEG_INFINITY);
         // The maximum instruction forgets not-a-number; this sum of numbers from 0 to 1 does not.
         let mut spoiled = zero;
-        cells.each(|cell| {
+        each!(cells, |cell| {
             // SAFETY: the cell lies in the input, whose length was asserted.
             let x = signed::<S, MIN>(s, unsafe { s.load(self.x.as_ptr().add(cell * BLOCK)) });
             max = s.max(max, x);
@@ -124,7 +124,7 @@ impl Kernel for WithIndices<'_> {
             let number = |cell: usize| s.splat((cell - cells.start) as f32);
             let (infinity, mut max, mut at) =
                 (s.splat(f32::INFINITY), s.splat(f32::NEG_INFINITY), number(first));
-            cells.each(|cell| {
+            each!(cells, |cell| {
                 // SAFETY: the cell lies in the input, whose length was asserted.
                 let x = s.min(unsafe { s.load(self.forward.x.as_ptr().add(cell * BLOCK)) }, infinity);
                 at = s.if_gt(x, max, number(cell), at);
@@ -175,12 +175,12 @@ impl<const MIN: bool> Kernel for Backward<'_, MIN> {
             s.min(x, infinity)
         };
         let mut max = s.splat(f32::NEG_INFINITY);
-        cells.each(|cell| max = s.max(max, value(cell)));
+        each!(cells, |cell| max = s.max(max, value(cell)));
         // SAFETY: the output's length was asserted.
         let dy = unsafe { s.load(self.dy.as_ptr().add(out * BLOCK)) };
         // What no cell has taken yet.
         let mut left = s.if_gt(real, zero, dy, zero);
-        cells.each(|cell| {
+        each!(cells, |cell| {
             let x = value(cell);
             let taken = s.if_gt(max, x, zero, left);
             left = s.if_gt(max, x, left, zero);

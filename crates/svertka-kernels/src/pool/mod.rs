@@ -15,6 +15,43 @@ use crate::planes::Planes;
 use crate::simd::Simd;
 use crate::threads::SharedMut;
 
+/// Cells whose terms are added before a sum goes on with another such part: rounding errors grow with the parts, not with the cells.
+const PART: usize = 64;
+
+/// Runs the body with each cell of a window, in its order, counted over all planes. The cells lie in the input: [`PoolGeometry::taps`] gives no
+/// others. A macro, because the compiler does not inline a closure that two kernels share, and its vectors would go through memory.
+macro_rules! each {
+    ($cells:expr, |$cell:ident| $body:expr) => {{
+        let Cells { g, start, spans: [depth, height, width] } = $cells;
+        let ([_, in_h, in_w], [step_d, step_h, step_w]) = (g.input, g.window.dilation);
+        for d in 0..depth.count {
+            let plane = (depth.first + d * step_d) * in_h + height.first;
+            for h in 0..height.count {
+                let row = start + (plane + h * step_h) * in_w + width.first;
+                for w in 0..width.count {
+                    let $cell = row + w * step_w;
+                    $body;
+                }
+            }
+        }
+    }};
+}
+
+/// The sum of a term over the cells of a window.
+macro_rules! sum {
+    ($s:expr, $cells:expr, |$cell:ident| $term:expr) => {{
+        let (mut total, mut part, mut count) = ($s.splat(0.0), $s.splat(0.0), 0);
+        each!($cells, |$cell| {
+            part = $s.add(part, $term);
+            count += 1;
+            if count % $crate::pool::PART == 0 {
+                (total, part) = ($s.add(total, part), $s.splat(0.0));
+            }
+        });
+        $s.add(total, part)
+    }};
+}
+
 mod average;
 mod fractional;
 mod k_max;
@@ -132,41 +169,7 @@ struct Cells<'a> {
     spans: [Span; 3],
 }
 
-/// Cells whose terms are added before a sum goes on with another such part: rounding errors grow with the parts, not with the cells.
-const PART: usize = 64;
-
 impl Cells<'_> {
-    /// Calls `f` with each cell in the order of the window, counted over all planes. The cells lie in the input: [`PoolGeometry::taps`] gives no
-    /// others.
-    #[inline(always)]
-    fn each(self, mut f: impl FnMut(usize)) {
-        let ([depth, height, width], [step_d, step_h, step_w]) = (self.spans, self.g.window.dilation);
-        let [_, in_h, in_w] = self.g.input;
-        for d in 0..depth.count {
-            let plane = (depth.first + d * step_d) * in_h + height.first;
-            for h in 0..height.count {
-                let row = self.start + (plane + h * step_h) * in_w + width.first;
-                for w in 0..width.count {
-                    f(row + w * step_w);
-                }
-            }
-        }
-    }
-
-    /// The sum of `term` over the cells.
-    #[inline(always)]
-    fn sum<S: Simd>(self, s: S, mut term: impl FnMut(usize) -> S::V) -> S::V {
-        let (mut total, mut part, mut count) = (s.splat(0.0), s.splat(0.0), 0);
-        self.each(|cell| {
-            part = s.add(part, term(cell));
-            count += 1;
-            if count % PART == 0 {
-                (total, part) = (s.add(total, part), s.splat(0.0));
-            }
-        });
-        s.add(total, part)
-    }
-
     /// The first cell, if any lies in the input.
     #[inline(always)]
     fn first(self) -> Option<usize> {

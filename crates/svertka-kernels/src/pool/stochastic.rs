@@ -80,10 +80,10 @@ fn draw<S: Simd>(
     let (zero, one) = (s.splat(0.0), s.splat(1.0));
     let mut sum = zero;
     // SAFETY: the cell lies in the input, whose length was asserted.
-    cells.each(|cell| sum = s.add(sum, unsafe { weight(s, x, cell) }));
+    each!(cells, |cell| sum = s.add(sum, unsafe { weight(s, x, cell) }));
     let goal = s.mul(sum, s.from_slice(&uniform[out * BLOCK..][..BLOCK]));
     let (mut so_far, mut passed) = (zero, zero);
-    cells.each(|cell| {
+    each!(cells, |cell| {
         // SAFETY: as above.
         let weight = unsafe { weight(s, x, cell) };
         so_far = s.add(so_far, weight);
@@ -143,9 +143,12 @@ impl Kernel for DrawnBackward<'_> {
 fn mean<S: Simd>(s: S, x: &[f32], cells: Cells<'_>) -> (S::V, S::V) {
     let zero = s.splat(0.0);
     // SAFETY: the cell lies in the input, whose length was asserted.
-    let weight = |cell| unsafe { weight(s, x, cell) };
-    let sum = cells.sum(s, weight);
-    let squares = cells.sum(s, |cell| s.mul(weight(cell), weight(cell)));
+    let sum = sum!(s, cells, |cell| unsafe { weight(s, x, cell) });
+    let squares = sum!(s, cells, |cell| {
+        // SAFETY: as above.
+        let weight = unsafe { weight(s, x, cell) };
+        s.mul(weight, weight)
+    });
     // A sum that is not a number is not above zero, and must not look like zero.
     (sum, s.if_gt(sum, zero, s.div(squares, sum), s.mul(sum, zero)))
 }
@@ -179,12 +182,13 @@ impl Kernel for MeanBackward<'_> {
         let (sum, y) = mean(s, self.x, cells);
         // SAFETY: the output's length was asserted.
         let dy = unsafe { s.load(self.dy.as_ptr().add(out * BLOCK)) };
-        let dy = s.if_gt(real, zero, dy, zero);
-        cells.each(|cell| {
+        each!(cells, |cell| {
             // SAFETY: the cell lies in the input, whose length was asserted.
             let x = unsafe { weight(s, self.x, cell) };
             let slope = s.div(s.sub(s.add(x, x), y), sum);
             let share = s.if_gt(x, zero, s.mul(dy, slope), s.mul(x, zero));
+            // The sum of spare lanes may be infinite.
+            let share = s.if_gt(real, zero, share, zero);
             // SAFETY: the cell's plane belongs to this job.
             unsafe { add(s, self.dx.as_ptr().add(cell * BLOCK), share) };
         });

@@ -2,6 +2,7 @@
 
 mod conv_transpose;
 mod convolve;
+mod matrix;
 mod separate;
 mod unshared;
 
@@ -18,6 +19,7 @@ use crate::tensor::Tensor;
 
 pub use conv_transpose::conv_transpose;
 pub use convolve::{Extent, convolve, correlate};
+pub use matrix::{LayerMatrix, layer_matrix};
 pub use separate::{OuterProduct, Separated, outer_product, separate};
 pub use unshared::unshared;
 

@@ -5,6 +5,7 @@ mod conv_transpose;
 mod deform_conv;
 mod norm;
 mod pooling;
+mod resample;
 mod separable;
 mod unshared;
 
@@ -22,6 +23,7 @@ use crate::tensor::Tensor;
 
 pub use conv_transpose::ConvTransposeSpec;
 pub use pooling::{FractionalSize, PoolSpec};
+pub use resample::{ResizeMode, ResizeSpec};
 
 /// A graph under construction. Each method adds a layer behind a value and gives the layer's output. Parameters are named as in PyTorch
 /// (`conv1.weight`, `layer1.0.bn2.running_var` with [`Network::scope`]) and drawn from the seed and their number: weights by Kaiming's uniform rule

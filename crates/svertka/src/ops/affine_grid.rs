@@ -128,7 +128,7 @@ pub(super) fn examples() -> Vec<Example> {
         .flat_map(|align_corners| {
             [
                 Example::new(AffineGrid { size: vec![4, 5], align_corners }, [&[2, 2, 3]]),
-                Example::new(AffineGrid { size: vec![2, 1, 3], align_corners }, [&[3, 3, 4]]),
+                Example::new(AffineGrid { size: vec![2, 4, 3], align_corners }, [&[3, 3, 4]]),
             ]
         })
         .collect()

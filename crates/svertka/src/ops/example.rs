@@ -32,6 +32,8 @@ pub enum Domain {
     Quarters,
     /// Whole numbers from zero, each below this; they have no derivative.
     Indices(usize),
+    /// Flat indices into a tensor with this many cells a plane: as many of each plane as the input has, none twice.
+    Cells(usize),
 }
 
 impl Example {
@@ -63,13 +65,17 @@ impl Domain {
         let stride = [7919, 6007, 4999].into_iter().find(|stride| gcd(*stride, len) == 1).unwrap_or(1);
         let mut tensor = Tensor::zeros(shape);
         for (i, value) in tensor.data_mut().iter_mut().enumerate() {
-            let any = 0.07 * (((i * stride + 31 * salt) % len) as f32 - len as f32 / 2.0) + 0.035;
+            let any = 0.07 * (((i * stride + 31 * salt) % len) as f32 - (len / 2) as f32) + 0.035;
             *value = match self {
                 Self::Any => any,
                 // Products of such numbers stay where differences of f32 mean something.
                 Self::Unit => (any * 5.0).sin(),
                 Self::Positive | Self::Probabilities => 0.5 + 0.1 * (any * 3.0).sin(),
                 Self::Quarters => any.floor() + 0.25,
+                Self::Cells(cells) => {
+                    let own = elements(&shape[2.min(shape.len())..]).max(1);
+                    (i / own * cells + (i % own * 7919 + salt) % cells.max(1)) as f32
+                }
                 Self::Indices(below) => ((i * 7919 + salt) % below.max(1)) as f32,
             };
         }

@@ -160,8 +160,8 @@ pub(super) fn examples() -> Vec<Example> {
         ([1, 4, 5], [1, 3, 6], &[1, 1, 2, 3]),
     ];
     let example = |(indexed, output_size, shape): ([usize; 3], [usize; 3], &[usize])| {
-        let indices = shape[1] * indexed.iter().product::<usize>();
-        Example::new(MaxUnpool { indexed, output_size }, [shape, shape]).domain(1, Domain::Indices(indices))
+        let cells = indexed.iter().product();
+        Example::new(MaxUnpool { indexed, output_size }, [shape, shape]).domain(1, Domain::Cells(cells))
     };
     sizes.map(example).into()
 }

@@ -81,6 +81,14 @@ impl Resize {
         ResizedAxis::all(&sizes, &self.target).map_err(Error::geometry("Resize"))
     }
 
+    /// The sizes of the resized axes of an input of this shape.
+    ///
+    /// # Errors
+    /// Where the attributes do not fit it.
+    pub fn output_sizes(&self, x: &[usize]) -> Result<Vec<usize>> {
+        Ok(self.resized(x)?.iter().map(|axis| axis.output).collect())
+    }
+
     /// Spatial axes are resized where the activation is blocked.
     fn blocked(&self, rank: usize) -> bool {
         (3..=5).contains(&rank) && self.axes.iter().all(|&axis| axis >= 2)

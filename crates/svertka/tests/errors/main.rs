@@ -5,28 +5,45 @@ use std::sync::Arc;
 use svertka::ops::{Operator, examples};
 
 mod activation;
+mod adaptive_pool;
+mod affine_grid;
 mod arithmetic;
 mod axes;
 mod batch_norm;
 mod conv;
 mod conv_transpose;
+mod cross_entropy;
 mod deform_conv;
+mod depth_to_space;
 mod dropout;
 mod flip;
+mod fold;
+mod fractional_max_pool;
+mod global_pool;
+mod grid_sample;
 mod group_norm;
 mod hardmax;
 mod instance_norm;
+mod k_max_pool;
 mod layer_norm;
 mod likelihood_loss;
 mod linear;
 mod local_response_norm;
 mod lp_norm;
+mod lp_pool;
+mod max_pool_with_indices;
+mod max_unpool;
 mod mean_variance_norm;
 mod optimizer_step;
+mod pad;
+mod pad_axes;
 mod pool;
 mod prelu;
+mod resize;
 mod rms_norm;
+mod roi_align;
 mod softmax;
+mod stochastic_pool;
 mod unshared;
 
 /// An operator, shapes of inputs that it must refuse, and what it must say.
@@ -43,28 +60,45 @@ fn case<const N: usize>(op: impl Operator + 'static, inputs: [&[usize]; N], mess
 fn cases() -> Vec<Case> {
     [
         activation::cases(),
+        adaptive_pool::cases(),
+        affine_grid::cases(),
         arithmetic::cases(),
         axes::cases(),
         batch_norm::cases(),
         conv::cases(),
         conv_transpose::cases(),
+        cross_entropy::cases(),
         deform_conv::cases(),
+        depth_to_space::cases(),
         dropout::cases(),
         flip::cases(),
+        fold::cases(),
+        fractional_max_pool::cases(),
+        global_pool::cases(),
+        grid_sample::cases(),
         group_norm::cases(),
         hardmax::cases(),
         instance_norm::cases(),
+        k_max_pool::cases(),
         layer_norm::cases(),
         likelihood_loss::cases(),
         linear::cases(),
         local_response_norm::cases(),
         lp_norm::cases(),
+        lp_pool::cases(),
+        max_pool_with_indices::cases(),
+        max_unpool::cases(),
         mean_variance_norm::cases(),
         optimizer_step::cases(),
+        pad_axes::cases(),
+        pad::cases(),
         pool::cases(),
         prelu::cases(),
+        resize::cases(),
         rms_norm::cases(),
+        roi_align::cases(),
         softmax::cases(),
+        stochastic_pool::cases(),
         unshared::cases(),
     ]
     .into_iter()

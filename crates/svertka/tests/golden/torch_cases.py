@@ -166,13 +166,15 @@ def pooling():
             case("max_unpool", run, {"dims": dims, "kernel": kernel, "stride": stride, "padding": padding, "output": list(shape)}, [spec(pooled.shape), indices])
         if dims > 1:
             for output in ([2] * dims, [3, 2, 4][:dims]):
-                samples = torch.from_numpy(numbers((shape[0], shape[1], dims), 7, 0.0, 0.999).astype(np.float64))
+                # What is fixed in inference here; in training they are drawn.
+                samples = torch.full((shape[0], shape[1], dims), 0.5, dtype=torch.float64)
                 run = lambda x: named("fractional_max_pool")(x, 2, output_size=output, _random_samples=samples)
                 case("fractional_max_pool", run, {"kernel": 2, "output": output}, [spec(shape)])
 
 
 def norms():
-    for shape in [(4, 9, 5), (3, 4, 5, 6), (2, 3, 4, 3, 2)]:
+    # No line of two: whatever the numbers, its gradient is next to nothing.
+    for shape in [(4, 9, 5), (3, 4, 5, 6), (2, 3, 4, 2, 3)]:
         channels = shape[1]
         affine = [spec((channels,)), spec((channels,))]
         mean, var = numbers((channels,), 11), numbers((channels,), 12, 0.5, 2.0)
@@ -187,7 +189,8 @@ def norms():
             normalized = shape[-axes:]
             run = lambda x, w, b: F.layer_norm(x, normalized, w, b)
             case("layer_norm", run, {"axes": axes}, [spec(shape), spec(normalized), spec(normalized)])
-        for size in (1, 2, 3, 5):
+        # Of an even size the odd channel stands after in ONNX, before in PyTorch.
+        for size in (1, 3, 5):
             run = lambda x: F.local_response_norm(x, size, alpha=0.3, beta=0.75, k=1.5)
             case("local_response_norm", run, {"size": size, "alpha": 0.3, "beta": 0.75, "k": 1.5}, [spec(shape)])
 

@@ -79,24 +79,31 @@ impl Check {
         let mut checked = 0;
         for (i, gradient) in self.gradients().into_iter().enumerate() {
             let Some(gradient) = gradient else { continue };
-            if matches!(self.example.domains[i], Domain::Indices(_)) {
+            if matches!(self.example.domains[i], Domain::Indices(_) | Domain::Cells(_)) {
                 continue;
             }
             assert_eq!(gradient.len(), self.inputs[i].data().len());
             for salt in 0..3 {
                 let sign =
                     |j: usize| if (j * 2_654_435_761 + salt * 40_503).is_multiple_of(3) { 1.0 } else { -1.0 };
-                let h = 0.01;
                 let moved = |by: f32| {
                     let mut inputs = self.inputs.clone();
                     inputs[i].data_mut().iter_mut().enumerate().for_each(|(j, v)| *v += by * sign(j));
                     self.value(&inputs)
                 };
-                let difference = (moved(h) - moved(-h)) / (2.0 * f64::from(h));
+                let difference = |h: f32| (moved(h) - moved(-h)) / (2.0 * f64::from(h));
+                let (wide, near) = (difference(0.01), difference(0.005));
+                // Richardson's extrapolation: without the error of second order.
+                let difference = (4.0 * near - wide) / 3.0;
                 let product: f64 =
                     gradient.iter().enumerate().map(|(j, g)| f64::from(*g) * f64::from(sign(j))).sum();
                 let size: f64 = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
-                if (difference - product).abs() > 2e-2 * size + 2e-3 {
+                let bound = 2e-2 * size + 2e-3;
+                // A difference that depends on its step crosses a kink or a jump, and says nothing of the derivative.
+                if (wide - near).abs() > bound {
+                    continue;
+                }
+                if (difference - product).abs() > bound {
                     return Err(format!(
                         "{:?}: input {i}: difference {difference}, gradient {product}",
                         self.example

@@ -53,7 +53,10 @@ fn other_sizes_are_computed_or_refused() {
                     continue;
                 };
                 let nothing = shapes.iter().chain(&[made[0].as_slice()]).any(|shape| shape.contains(&0));
-                let indexed = example.domains.iter().any(|domain| matches!(domain, Domain::Indices(_)));
+                let indexed = example
+                    .domains
+                    .iter()
+                    .any(|domain| matches!(domain, Domain::Indices(_) | Domain::Cells(_)));
                 let check = Check::new(example);
                 if nothing || indexed {
                     // Nothing to differentiate, or an index that may lie outside now: it is enough that both passes run.

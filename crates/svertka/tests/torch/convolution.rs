@@ -3,7 +3,7 @@
 use svertka::Value;
 use svertka::kernels::geometry::Window;
 use svertka::kernels::pad::PadMode;
-use svertka::ops::{Conv, Linear, MatMul, Pad};
+use svertka::ops::{Conv, ConvTranspose, DeformConv, Linear, MatMul, Pad};
 
 use crate::Build;
 
@@ -59,6 +59,18 @@ pub(crate) fn build(kind: &str, build: &mut Build<'_>, inputs: &[Value]) -> Opti
             let sides: Vec<(usize, usize)> = serde_json::from_value(build.args["pads"].clone()).unwrap();
             let mode = mode(build.text("mode"), build.float("value"));
             build.push(Pad { mode, pads: three(&sides, (0, 0)) }, inputs)
+        }
+        "conv_transpose" => {
+            let dims = build.shape(inputs[0]).len() - 2;
+            let output_padding = three(&build.sizes("output_padding", dims), 0);
+            let (window, groups) = (window(build, dims), build.int("groups"));
+            build.push(ConvTranspose { window, output_padding, groups }, inputs)
+        }
+        "deform_conv" => {
+            let [groups, offset_groups] = ["groups", "offset_groups"].map(|name| build.int(name));
+            let [bias, mask] = ["bias", "mask"].map(|name| build.flag(name));
+            let window = window(build, 2);
+            build.push(DeformConv { window, groups, offset_groups, bias, mask }, inputs)
         }
         "linear" => build.push(Linear, inputs),
         "matmul" => build.push(MatMul, inputs),

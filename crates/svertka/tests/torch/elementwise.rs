@@ -1,6 +1,6 @@
 //! Activations, functions of two values, reductions, embeddings.
 
-use svertka::ops::{Activate, BinaryFunction, Broadcast, Gather, Reduce, ReduceFunction};
+use svertka::ops::{Activate, BinaryFunction, Broadcast, Gather, PRelu, Reduce, ReduceFunction, Reshape};
 use svertka::{Activation, Value};
 
 use crate::Build;
@@ -33,6 +33,13 @@ pub(crate) fn build(kind: &str, build: &mut Build<'_>, inputs: &[Value]) -> Opti
         let axes = build.sizes("axes", 1);
         return Some(build.push(Reduce { function, axes, keep_dims: false }, inputs));
     }
+    if kind == "prelu" {
+        // One slope, or one for each channel: broadcast from the last axis as ONNX has it.
+        let slopes = build.shape(inputs[1])[0] as i64;
+        let ones = vec![1; build.shape(inputs[0]).len() - 2];
+        let slope = build.push(Reshape { target: [&[slopes], &ones[..]].concat() }, &inputs[1..]);
+        return Some(build.push(PRelu, &[inputs[0], slope]));
+    }
     (kind == "embedding").then(|| build.push(Gather { axis: 0 }, inputs))
 }
 
@@ -48,6 +55,16 @@ fn activation(kind: &str, build: &Build<'_>) -> Option<Activation> {
         "hardswish" => Activation::HardSwish,
         "hardsigmoid" => Activation::HardSigmoid { alpha: 1.0 / 6.0, beta: 0.5 },
         "gelu" => Activation::Gelu,
+        "gelu_tanh" => Activation::GeluTanh,
+        "elu" => Activation::Elu { alpha: build.float("alpha") },
+        "selu" => Activation::Selu { alpha: 1.673_263_2, gamma: 1.050_701 },
+        "celu" => Activation::Celu { alpha: build.float("alpha") },
+        "mish" => Activation::Mish,
+        "softplus" => Activation::Softplus,
+        "softsign" => Activation::Softsign,
+        "threshold" => Activation::ThresholdedRelu { alpha: build.float("alpha") },
+        "softshrink" => Activation::Shrink { bias: build.float("lambda"), lambd: build.float("lambda") },
+        "hardshrink" => Activation::Shrink { bias: 0.0, lambd: build.float("lambda") },
         _ => return None,
     })
 }

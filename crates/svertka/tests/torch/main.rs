@@ -13,7 +13,9 @@ use svertka::{Cpu, Plan, Tensor, Value, Weights};
 
 mod convolution;
 mod elementwise;
+mod normalization;
 mod pooling;
+mod resampling;
 
 /// Of the largest value of an array.
 const BOUND: f32 = 1e-5;
@@ -105,6 +107,8 @@ fn numbers(shape: &[usize], salt: i64, low: f64, high: f64) -> Tensor {
 fn build(kind: &str, build: &mut Build<'_>, inputs: &[Value]) -> Option<Value> {
     convolution::build(kind, build, inputs)
         .or_else(|| pooling::build(kind, build, inputs))
+        .or_else(|| normalization::build(kind, build, inputs))
+        .or_else(|| resampling::build(kind, build, inputs))
         .or_else(|| elementwise::build(kind, build, inputs))
 }
 
