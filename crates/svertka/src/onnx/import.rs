@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use svertka_formats::Error as FormatError;
-use svertka_formats::onnx::{Dim, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+use svertka_formats::onnx::{DataType, Dim, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Source, Value};
@@ -217,6 +217,16 @@ impl Import<'_> {
     /// Where it is not.
     pub fn constant_ints(&self, i: usize) -> Result<Vec<i64>> {
         self.constant_proto(i)?.ints().map_err(format_error)
+    }
+
+    /// The element type of input `i`, which must be a constant.
+    ///
+    /// # Errors
+    /// Where it is not, or has a type without a name.
+    pub fn constant_type(&self, i: usize) -> Result<DataType> {
+        let kind = self.constant_proto(i)?.data_type;
+        DataType::try_from(kind)
+            .map_err(|_| Error::unsupported(&self.node.op_type, format!("element type {kind}")))
     }
 
     /// As [`Import::constant`], or `None` where the input is left out.

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 use crate::gradient::GradientContext;
+use crate::graph::Value;
 use crate::onnx::{Attributes, Export, Import};
 
 /// Convolution. Inputs: activation `N x C x spatial`, weight `out x C / groups x kernel`, and maybe bias `out`.
@@ -192,13 +193,18 @@ impl Operator for ConvWeightGradient {
 
 pub(super) fn import(import: &mut Import<'_>) -> Result<()> {
     let (x, weight) = (import.input(0)?, import.input(1)?);
-    let (shape, weight_shape) = (import.shape(x).to_vec(), import.shape(weight).to_vec());
+    let op = of_node(import, x, weight)?;
+    let inputs: Vec<_> = [Some(x), Some(weight), import.optional(2)?].into_iter().flatten().collect();
+    import.push(op, &inputs)
+}
+
+/// The convolution that a node's attributes describe.
+pub(super) fn of_node(import: &Import<'_>, x: Value, weight: Value) -> Result<Conv> {
+    let (shape, weight_shape) = (import.shape(x), import.shape(weight));
     let dims = shape.len().max(2) - 2;
     let window =
         import.window(&weight_shape[2.min(weight_shape.len())..], &shape[2.min(shape.len())..], dims)?;
-    let op = Conv { window, groups: import.int_at_least("group", 1, 1)? };
-    let inputs: Vec<_> = [Some(x), Some(weight), import.optional(2)?].into_iter().flatten().collect();
-    import.push(op, &inputs)
+    Ok(Conv { window, groups: import.int_at_least("group", 1, 1)? })
 }
 
 pub(super) fn examples() -> Vec<Example> {

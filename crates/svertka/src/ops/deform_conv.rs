@@ -21,6 +21,9 @@ use crate::error::{Error, Result};
 use crate::gradient::GradientContext;
 use crate::onnx::{Attributes, Export, Import};
 
+/// Pixels that one channel may have.
+const MAX_PLANE: usize = 1 << 31;
+
 /// Deformable convolution. Inputs: activation `N x C x H x W`, weight `out x C / groups x kernel`, offset
 /// `N x offset_groups * taps * 2 x output` (for each tap first vertical, then horizontal), then bias `out` and mask
 /// `N x offset_groups * taps x output` where the attributes say so.
@@ -56,6 +59,11 @@ impl DeformConv {
         if self.offset_groups == 0 || !in_channels.is_multiple_of(self.offset_groups) {
             let expected = format!("a divisor of in_channels = {in_channels}");
             return Err(Error::argument(self.name(), "offset_groups", expected, self.offset_groups));
+        }
+        // The kernel keeps indices of cells in 32 bits.
+        if x[2].saturating_mul(x[3]) > MAX_PLANE {
+            let expected = format!("at most {MAX_PLANE} pixels");
+            return Err(Error::argument(self.name(), "input", expected, format!("{} x {}", x[2], x[3])));
         }
         let geometry = DeformGeometry { conv, offset_groups: self.offset_groups };
         let moved = [2, batch, self.offset_groups, geometry.taps(), geometry.pixels()];

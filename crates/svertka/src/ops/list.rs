@@ -5,8 +5,8 @@ use super::{
     conv_transpose, cross_entropy, deform_conv, depth_to_space, dropout, flip, fold, fractional_max_pool,
     gather, global_pool, grid_sample, group_norm, hardmax, instance_norm, k_max_pool, layer_norm,
     likelihood_loss, linear, local_response_norm, lp_norm, lp_pool, mat_mul, max_pool_with_indices,
-    max_unpool, mean_variance_norm, optimizer_step, pad, pad_axes, pool, prelu, reduce, reshape, resize,
-    rms_norm, roi_align, slice, softmax, stochastic_pool, tile, transpose, unary, unshared,
+    max_unpool, mean_variance_norm, optimizer_step, pad, pad_axes, pool, prelu, quantize, reduce, reshape,
+    resize, rms_norm, roi_align, slice, softmax, stochastic_pool, tile, transpose, unary, unshared,
 };
 use crate::error::Result;
 use crate::onnx::Import;
@@ -208,6 +208,16 @@ pub const OPERATORS: &[Entry] = &[
     Entry { onnx: &[], examples: flip::examples },
     Entry { onnx: &[("Unshared", unshared::import)], examples: unshared::examples },
     Entry { onnx: &[], examples: cross_entropy::examples },
+    // Without examples: these become others.
+    Entry {
+        onnx: &[
+            ("QuantizeLinear", quantize::import_quantize),
+            ("DequantizeLinear", quantize::import_dequantize),
+            ("ConvInteger", quantize::import_conv_integer),
+            ("QLinearConv", quantize::import_q_linear_conv),
+        ],
+        examples: Vec::new,
+    },
     // Without examples: a step has no gradient.
     Entry {
         onnx: &[

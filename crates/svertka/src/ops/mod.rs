@@ -56,6 +56,7 @@ mod pad_axes;
 mod pool;
 mod pooling;
 mod prelu;
+mod quantize;
 mod reduce;
 mod reshape;
 mod resize;

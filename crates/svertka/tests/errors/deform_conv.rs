@@ -35,6 +35,11 @@ pub(crate) fn cases() -> Vec<Case> {
             "DeformConv: offset_groups: expected a divisor of in_channels = 4, received 0",
         ),
         case(
+            op(1, 1, false, false),
+            [&[1, 4, 1 << 17, 1 << 15], weight, offset],
+            "DeformConv: input: expected at most 2147483648 pixels, received 131072 x 32768",
+        ),
+        case(
             op(1, 2, false, false),
             [x, weight, offset],
             "DeformConv: offset: expected shape [2, 24, 3, 3], received shape [2, 12, 3, 3]",
