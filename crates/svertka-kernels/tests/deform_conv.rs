@@ -88,11 +88,11 @@ impl Case {
         let (mut y, mut dx, mut dw) = (zeros(self.dy.len()), zeros(self.x.len()), zeros(self.weight.len()));
         let (mut db, mut d_offset, mut d_mask) =
             (zeros(self.bias.len()), zeros(self.offset.len()), zeros(self.g.mask_len()));
-        for o in 0..self.dy.len() {
+        for (o, &dy) in self.dy.iter().enumerate() {
             let (image, channel, pixel) =
                 (o / pixels / g.out_channels, o / pixels % g.out_channels, o % pixels);
             y[o] += f64::from(self.bias[channel]);
-            let dy = f64::from(self.dy[o]);
+            let dy = f64::from(dy);
             db[channel] += dy;
             for c in 0..group_in * taps {
                 let (in_channel, tap) = (channel / group_out * group_in + c / taps, c % taps);

@@ -7,6 +7,9 @@ use svertka_kernels::Cpu;
 use svertka_kernels::geometry::{ConvGeometry, Window};
 use svertka_kernels::unshared::Unshared;
 
+/// One pass: output and scratch memory.
+type Pass<'a> = dyn Fn(&Cpu, &mut [f32], &mut [f32]) + 'a;
+
 fn geometries() -> Vec<ConvGeometry> {
     let window = |kernel, stride, dilation, padding| Window { kernel, stride, dilation, padding };
     let (one, none) = ([1, 1, 1], [(0, 0); 3]);
@@ -83,7 +86,7 @@ fn all_passes_agree_with_the_definition() {
         });
         wdy.iter().enumerate().for_each(|(i, dy)| db[i % wb.len()] += dy);
 
-        let pass = |len: usize, expected: &[f64], what: &str, run: &dyn Fn(&Cpu, &mut [f32], &mut [f32])| {
+        let pass = |len: usize, expected: &[f64], what: &str, run: &Pass<'_>| {
             let kernel = |cpu: &Cpu| {
                 let mut out = vec![f32::NAN; len];
                 run(cpu, &mut out, &mut vec![f32::NAN; plan.scratch_len(cpu.threads.count())]);

@@ -16,6 +16,9 @@ fn dot(a: &Tensor, b: &Tensor) -> f64 {
     a.data().iter().zip(b.data()).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }
 
+/// Input size, kernel size, stride, dilation, padding, output padding.
+type Axis = (usize, usize, usize, usize, (usize, usize), usize);
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
@@ -25,7 +28,7 @@ proptest! {
         groups in 1usize..4,
         (conv_in, conv_out) in (1usize..5, 1usize..5),
     ) {
-        let sizes = |f: fn(&(usize, usize, usize, usize, (usize, usize), usize)) -> usize| axes.iter().map(f).collect::<Vec<_>>();
+        let sizes = |f: fn(&Axis) -> usize| axes.iter().map(f).collect::<Vec<_>>();
         let (kernel, stride, dilation) = (sizes(|a| a.1), sizes(|a| a.2), sizes(|a| a.3));
         let padding = Padding::Sides(axes.iter().map(|a| a.4).collect());
         // The convolution leads back to the smaller side only where no further window fits.

@@ -1,5 +1,5 @@
 //! Pooling and its gradients. What works on windows of all channels alike runs on blocked activations: this file walks the windows, and a
-//! [`Kernel`] says what happens in one. Spare lanes of every result are zero. The poolings whose cells differ from channel to channel
+//! `Kernel` says what happens in one. Spare lanes of every result are zero. The poolings whose cells differ from channel to channel
 //! (`k_max`, `fractional`, `unpool`) run on plain ones.
 //!
 //! A window that lies in the padding altogether (only possible where the padding is as large as the window) has maximum minus infinity,

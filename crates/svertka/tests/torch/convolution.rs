@@ -50,7 +50,7 @@ pub(crate) fn build(kind: &str, build: &mut Build<'_>, inputs: &[Value]) -> Opti
             let (name, groups) = (build.text("mode").to_owned(), build.int("groups"));
             let mut inputs = inputs.to_vec();
             if name != "zeros" {
-                let pads = std::mem::replace(&mut window.padding, [(0, 0); 3]);
+                let pads = std::mem::take(&mut window.padding);
                 inputs[0] = build.push(Pad { mode: mode(&name, 0.0), pads }, &inputs[..1]);
             }
             build.push(Conv { window, groups }, &inputs)
