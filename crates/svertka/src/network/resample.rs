@@ -163,14 +163,14 @@ impl Network {
     /// use svertka::{Network, PoolSpec};
     /// let mut network = Network::new(&[3, 9, 8], 0);
     /// let spec = PoolSpec::new([3, 2]).stride(1);
-    /// let x = network.unfold(network.input(), &spec, 1)?;
+    /// let x = network.unfold(network.input(), &spec)?;
     /// assert_eq!(network.shape(x), [1, 18, 49]);
-    /// let x = network.fold(x, [9, 8], &spec, 1)?;
+    /// let x = network.fold(x, [9, 8], &spec)?;
     /// assert_eq!(network.shape(x), [1, 3, 9, 8]);
     /// # Ok::<(), svertka::Error>(())
     /// ```
-    pub fn unfold(&mut self, x: Value, spec: &PoolSpec, dilation: impl Into<Sizes>) -> Result<Value> {
-        let window = patch("Unfold", self.shape(x), spec, &dilation.into())?;
+    pub fn unfold(&mut self, x: Value, spec: &PoolSpec) -> Result<Value> {
+        let window = patch("Unfold", self.shape(x), spec)?;
         let name = self.name("unfold");
         self.push(&name, Unfold { window }, &[x])
     }
@@ -179,15 +179,9 @@ impl Network {
     ///
     /// # Errors
     /// Where the window does not fit, or the value has not its taps and windows.
-    pub fn fold(
-        &mut self,
-        x: Value,
-        output_size: impl Into<Vec<usize>>,
-        spec: &PoolSpec,
-        dilation: impl Into<Sizes>,
-    ) -> Result<Value> {
+    pub fn fold(&mut self, x: Value, output_size: impl Into<Vec<usize>>, spec: &PoolSpec) -> Result<Value> {
         let output_size = output_size.into();
-        let window = patch("Fold", &[&[1, 1], &output_size[..]].concat(), spec, &dilation.into())?;
+        let window = patch("Fold", &[&[1, 1], &output_size[..]].concat(), spec)?;
         let name = self.name("fold");
         self.push(&name, Fold { window, output_size }, &[x])
     }
@@ -214,6 +208,6 @@ impl Network {
 }
 
 /// The window of an unfolding over an input of this shape.
-fn patch(subject: &str, input: &[usize], spec: &PoolSpec, dilation: &Sizes) -> Result<Window> {
-    window(subject, input, &spec.kernel_size, &spec.stride, &spec.padding, Some(dilation))
+fn patch(subject: &str, input: &[usize], spec: &PoolSpec) -> Result<Window> {
+    window(subject, input, &spec.kernel_size, &spec.stride, &spec.padding, Some(&spec.dilation))
 }

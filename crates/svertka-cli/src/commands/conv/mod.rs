@@ -1,5 +1,6 @@
 //! `svertka conv`: the calculator. One convolution, on numbers or on shapes alone, with the terms of every sum on demand.
 
+mod kinds;
 mod numbers;
 mod separate;
 mod show;
@@ -28,7 +29,7 @@ pub(crate) struct Args {
     #[arg(allow_hyphen_values = true, required_unless_present = "input_shape")]
     input: Option<String>,
     /// The kernel; with --separate it may stand alone.
-    #[arg(allow_hyphen_values = true, required_unless_present_any = ["input_shape", "separate"])]
+    #[arg(allow_hyphen_values = true, required_unless_present_any = ["input_shape", "separate", "layers"])]
     kernel: Option<String>,
     /// Step of the window, one number or one for each axis: 2 or 2x1.
     #[arg(long, default_value = "1", value_name = "SIZES")]
@@ -52,6 +53,28 @@ pub(crate) struct Args {
     /// The mathematical convolution, which turns the kernel around.
     #[arg(long)]
     flip: bool,
+    /// The transposed convolution; --padding crops its output. With channels the kernel is channels x out_channels / groups x spatial.
+    #[arg(long, conflicts_with_all = ["flip", "show", "shape_only", "input_shape", "separate"])]
+    transposed: bool,
+    /// Cells more at the far ends of a transposed convolution's output.
+    #[arg(long, default_value = "0", requires = "transposed", value_name = "SIZES")]
+    output_padding: Axes,
+    /// A filter of its own for each output cell: the kernel is output x filter, of one channel.
+    #[arg(long, conflicts_with_all = ["transposed", "flip", "show", "shape_only", "input_shape", "separate"])]
+    unshared: bool,
+    /// Print the layer as a matrix as well: output = matrix times input, both row by row.
+    #[arg(long, conflicts_with_all = ["flip", "show", "shape_only", "input_shape", "separate"])]
+    matrix: bool,
+    /// Instead of a kernel: layers without weights in the one-line language, such as "pad1-reflect lppool2n3"; see the guide of networks.
+    #[arg(
+        long,
+        conflicts_with_all = ["kernel", "transposed", "unshared", "matrix", "flip", "show", "shape_only", "input_shape", "separate", "bias"],
+        value_name = "TEXT"
+    )]
+    layers: Option<String>,
+    /// With --layers: the first axis of the input is channels.
+    #[arg(long, requires = "layers")]
+    channels: bool,
     /// A number for each output channel, added to it.
     #[arg(long, allow_hyphen_values = true, value_name = "NUMBERS")]
     bias: Option<String>,
@@ -125,6 +148,14 @@ impl Args {
                 self.convolve(&mut answer, numbers::read("input", input)?, kernel.clone())?;
                 Some(kernel)
             }
+            (Some(input), None) if self.layers.is_some() => {
+                let x = numbers::read("input", input)?;
+                let one: &[usize] = if self.channels { &[1] } else { &[1, 1] };
+                let shape = [one, x.shape()].concat();
+                let y = kinds::layers(self.layers.as_deref().unwrap_or_default(), &x.reshape(shape)?)?;
+                answer.output(kinds::without_channels(y, self.channels)?)?;
+                None
+            }
             (Some(kernel), None) => Some(numbers::read("kernel", kernel)?),
             (None, _) => None,
         };
@@ -141,9 +172,9 @@ impl Args {
 
     fn convolve(&self, answer: &mut Answer, input: Tensor, kernel: Tensor) -> Result<()> {
         let (x_shape, w_shape) = (input.shape().to_vec(), kernel.shape().to_vec());
-        let channels = w_shape.len() == x_shape.len() + 1;
+        let channels = w_shape.len() == x_shape.len() + 1 && !self.unshared;
         let dims = x_shape.len().wrapping_sub(channels.into());
-        if !(1..=3).contains(&dims) || !channels && w_shape.len() != dims {
+        if !(1..=3).contains(&dims) || !channels && w_shape.len() != dims && !self.unshared {
             let expected =
                 "1 to 3 axes in both, or channels x these and out_channels x channels / groups x these";
             let received = format!("shapes {x_shape:?} and {w_shape:?}");
@@ -151,6 +182,15 @@ impl Args {
         }
         let plain: &[usize] = if channels { &[] } else { &[1] };
         let x = input.reshape([&[1], plain, &x_shape].concat())?;
+        let bias = self.bias.as_deref().map(|bias| numbers::read("bias", bias)).transpose()?;
+        if self.transposed || self.unshared || self.matrix {
+            let layer = self.layer(&x, kernel, channels)?;
+            if self.matrix {
+                layer.matrix(&x, answer)?;
+                answer.lines.push(String::new());
+            }
+            return answer.output(kinds::without_channels(layer.run(&x, bias.as_ref())?, channels)?);
+        }
         let mut weight = kernel.reshape([plain, plain, &w_shape].concat())?;
         let kernel_size = Axes(weight.shape()[2..].to_vec());
         let geometry = self.geometry(x.shape(), weight.shape()[0], &kernel_size)?;
@@ -175,15 +215,12 @@ impl Args {
             .padding(Padding::Sides(window.padding[spatial].to_vec()))
             .padding_mode(self.padding_mode)
             .groups(self.groups);
-        let bias = self.bias.as_deref().map(|bias| numbers::read("bias", bias)).transpose()?;
         let y = conv(&x, &weight, bias.as_ref(), &spec)?;
         let shape = y.shape()[1 + plain.len()..].to_vec();
         if self.shape_only {
             answer.shape(&geometry, &shape);
             return Ok(());
         }
-        answer.json.insert("output".into(), numbers::to_json(&shape, y.data()));
-        answer.json.insert("shape".into(), shape.clone().into());
         if self.show {
             let (bias, mode) = (bias.as_ref(), self.padding_mode.pad_mode());
             let shown =
@@ -193,8 +230,7 @@ impl Args {
             answer.lines.extend(lines);
             answer.lines.push(String::new());
         }
-        answer.lines.extend(numbers::to_text(&y.reshape(shape)?));
-        Ok(())
+        answer.output(y.reshape(shape)?)
     }
 
     /// Of a convolution of `batch x channels x spatial`.
@@ -205,10 +241,20 @@ impl Args {
             let (expected, received) = ("batch x channels x 1 to 3 sizes", format!("{shape:?}"));
             return Err(Error::argument("conv", "input_shape", expected, received).into());
         };
+        let window = self.window(sizes, &kernel_size.0)?;
+        let input = Axes(sizes.to_vec()).expand("input_shape", sizes.len(), 1)?;
+        pad::check(self.padding_mode.pad_mode(), input, window.padding)
+            .map_err(|error| anyhow!("conv: {error}"))?;
+        let geometry = ConvGeometry::new(batch, in_channels, out_channels, self.groups, input, window);
+        Ok(geometry.map_err(Error::geometry("conv"))?)
+    }
+
+    /// The window over an input of these spatial sizes.
+    fn window(&self, sizes: &[usize], kernel_size: &[usize]) -> Result<Window> {
         let dims = sizes.len();
         let input = Axes(sizes.to_vec()).expand("input_shape", dims, 1)?;
         let mut window = Window {
-            kernel: kernel_size.expand("kernel_size", dims, 1)?,
+            kernel: Axes(kernel_size.to_vec()).expand("kernel_size", dims, 1)?,
             stride: self.stride.expand("stride", dims, 1)?,
             dilation: self.dilation.expand("dilation", dims, 1)?,
             ..Window::default()
@@ -228,14 +274,19 @@ impl Args {
             let end = end.expand("pads_end", dims, 0)?;
             window.padding.iter_mut().zip(end).for_each(|(padding, end)| padding.1 = end);
         }
-        pad::check(self.padding_mode.pad_mode(), input, window.padding)
-            .map_err(|error| anyhow!("conv: {error}"))?;
-        let geometry = ConvGeometry::new(batch, in_channels, out_channels, self.groups, input, window);
-        Ok(geometry.map_err(Error::geometry("conv"))?)
+        Ok(window)
     }
 }
 
 impl Answer {
+    /// Numbers, for people and for programs.
+    fn output(&mut self, y: Tensor) -> Result<()> {
+        self.json.insert("output".into(), numbers::to_json(y.shape(), y.data()));
+        self.json.insert("shape".into(), y.shape().into());
+        self.lines.extend(numbers::to_text(&y));
+        Ok(())
+    }
+
     fn shape(&mut self, geometry: &ConvGeometry, shape: &[usize]) {
         let (weights, biases, macs) = (geometry.weight_len(), geometry.out_channels, geometry.macs());
         let sizes = shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(" x ");
