@@ -242,6 +242,51 @@ const ERRORS: &[(&[&str], &str)] = &[
 ];
 
 #[test]
+fn every_kind_of_layer() -> Result {
+    let pool = ["1 2 3; 4 5 6; 7 8 9", "--layers"];
+    for (arguments, key, expected) in [
+        // Each input cell spreads the kernel, two cells apart.
+        (&["1 2 3", "1 10", "--transposed", "--stride=2"][..], "output", "[1,10,2,20,3,30]"),
+        (
+            &["1 2 3", "1 10 100", "--transposed", "--stride=2", "--padding=1", "--output-padding=1"],
+            "output",
+            "[10,102,20,203,30,300]",
+        ),
+        (&["1 2 3", "1 10", "--transposed", "--matrix"], "matrix", "[[1,0,0],[10,1,0],[0,10,1],[0,0,10]]"),
+        (&["1 2 3 4", "1 10", "--matrix"], "matrix", "[[1,10,0,0],[0,1,10,0],[0,0,1,10]]"),
+        (
+            &["1 2 3 4", "1 10; 2 20; 3 30", "--unshared", "--matrix"],
+            "matrix",
+            "[[1,10,0,0],[0,2,20,0],[0,0,3,30]]",
+        ),
+        (&["1 2 3 4", "1 10; 2 20; 3 30", "--unshared", "--bias=1 2 3"], "output", "[22,66,132]"),
+        (&[pool[0], pool[1], "maxpool2s1"], "output", "[[5,6],[8,9]]"),
+        (&[pool[0], pool[1], "sumpool2s1"], "output", "[[12,16],[24,28]]"),
+        (&[pool[0], pool[1], "adaptiveavgpool1"], "output", "[[5]]"),
+        (&["3 1 4 1 5 9 2 6", pool[1], "kmaxpool3"], "output", "[5,9,6]"),
+        (&["1 2; 3 4", pool[1], "upsample2"], "output", "[[1,1,2,2],[1,1,2,2],[3,3,4,4],[3,3,4,4]]"),
+        (&["1 2 | 3 4 | 5 6 | 7 8", pool[1], "shuffle2", "--channels"], "output", "[[[1,3,2,4],[5,7,6,8]]]"),
+    ] {
+        let expected: Value = serde_json::from_str(expected)?;
+        equal(&numbers(&json(arguments)?[key]), &numbers(&expected))
+            .map_err(|error| format!("{arguments:?}: {error}"))?;
+    }
+    Ok(())
+}
+
+/// All numbers of nested lists, and how deep these are.
+fn numbers(value: &Value) -> (Vec<f64>, usize) {
+    match value.as_array() {
+        None => (value.as_f64().into_iter().collect(), 0),
+        Some(items) => {
+            let inner: Vec<_> = items.iter().map(numbers).collect();
+            let depth = inner.iter().map(|inner| inner.1).max().unwrap_or(0);
+            (inner.into_iter().flat_map(|inner| inner.0).collect(), depth + 1)
+        }
+    }
+}
+
+#[test]
 fn errors_name_what_was_expected() {
     let failed: Vec<String> = ERRORS
         .iter()

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::graph::{Graph, Value};
-use crate::ops::{Field, Role, Shapes, spatial};
+use crate::ops::{Field, Role, Shapes, elements, spatial};
 
 /// One node's figures.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -17,6 +17,8 @@ pub struct LayerCost {
     pub parameters: usize,
     /// Multiply-accumulates, those on padding counted; one is two FLOPs.
     pub macs: u64,
+    /// Bytes of what it reads and writes, parameters among them: the traffic that no cache could save.
+    pub bytes: u64,
     /// Input cells that one output cell depends on, along each spatial axis, of the cell that sees most; the whole input after a global operator.
     pub receptive_field: Vec<usize>,
 }
@@ -69,6 +71,7 @@ pub fn cost(graph: &Graph, inputs: &[Vec<usize>]) -> Result<Vec<LayerCost>> {
             op: node.op.name(),
             output_shape: made[0].to_vec(),
             parameters,
+            bytes: read.iter().chain(&made).map(|shape| elements(shape) as u64).sum::<u64>() * 4,
             macs: node.op.macs(&Shapes { inputs: &read, outputs: &made }),
             receptive_field: field.map_or(vec![], |field| field.size(whole)[3 - dims..].to_vec()),
         });

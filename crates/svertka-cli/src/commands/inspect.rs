@@ -36,9 +36,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let layers = cost(&graph, &shapes)?;
     let parameters = layers.iter().map(|layer| layer.parameters as u64).sum();
     let macs = layers.iter().map(|layer| layer.macs).sum();
+    let bytes = layers.iter().map(|layer| layer.bytes).sum();
     if args.json {
         return output::json(
-            &json!({ "layers": layers, "parameters": parameters, "macs": macs, "inputs": shapes }),
+            &json!({ "layers": layers, "parameters": parameters, "macs": macs, "bytes": bytes, "inputs": shapes }),
         );
     }
     let mut out = io::stdout().lock();
@@ -46,13 +47,22 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     writeln!(out, "{}, input {}; 1 MAC = 2 FLOP", plain(&args.network), inputs.join(" and "))?;
     let mut rows: Vec<Vec<String>> = layers.iter().map(row).collect();
     let blank = String::new;
-    rows.push(vec!["total".into(), blank(), blank(), thousands(parameters), thousands(macs), blank()]);
+    rows.push(vec![
+        "total".into(),
+        blank(),
+        blank(),
+        thousands(parameters),
+        thousands(macs),
+        thousands(bytes),
+        blank(),
+    ]);
     let heads = [
         ("name", Align::Left),
         ("op", Align::Left),
         ("output", Align::Left),
         ("parameters", Align::Right),
         ("MACs", Align::Right),
+        ("bytes", Align::Right),
         ("receptive field", Align::Left),
     ];
     output::table(&mut out, &heads, &rows)?;
@@ -104,6 +114,7 @@ fn row(layer: &LayerCost) -> Vec<String> {
         by(&layer.output_shape),
         none_if_zero(layer.parameters as u64),
         none_if_zero(layer.macs),
+        thousands(layer.bytes),
         by(&layer.receptive_field),
     ]
 }

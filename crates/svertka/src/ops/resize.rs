@@ -1,4 +1,6 @@
 //! Resizing along any axes (ONNX `Resize`, and `Upsample` before it) in every mode of [`Interpolation`] and [`Coordinates`].
+//!
+//! The file is long because ONNX has said a resize in five ways, and all are read here.
 
 use std::ops::RangeInclusive;
 

@@ -50,10 +50,16 @@ impl Args {
 }
 
 impl Layer {
-    /// The output without its batch.
-    pub(super) fn run(&self, x: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    /// The output without its batch; of an unshared layer there is a bias for each cell.
+    pub(super) fn run(&self, x: &Tensor, bias: Option<Tensor>) -> Result<Tensor> {
+        let bias = bias.map(|bias| {
+            let one: &[usize] = if self.op.name() == "Unshared" { &[1] } else { &[] };
+            let shape = [one, bias.shape()].concat();
+            bias.reshape(shape)
+        });
+        let bias = bias.transpose()?;
         let mut inputs = vec![x, &self.weight];
-        inputs.extend(bias);
+        inputs.extend(bias.as_ref());
         let y = apply(Arc::clone(&self.op), &inputs)?;
         let shape = y.shape()[1..].to_vec();
         y.reshape(shape)

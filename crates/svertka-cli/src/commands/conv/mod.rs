@@ -65,7 +65,7 @@ pub(crate) struct Args {
     /// Print the layer as a matrix as well: output = matrix times input, both row by row.
     #[arg(long, conflicts_with_all = ["flip", "show", "shape_only", "input_shape", "separate"])]
     matrix: bool,
-    /// Instead of a kernel: layers without weights in the one-line language, such as "pad1-reflect lppool2n3"; see the guide of networks.
+    /// Instead of a kernel: layers without weights in the one-line language, such as "pad1-reflect lppool2n3".
     #[arg(
         long,
         conflicts_with_all = ["kernel", "transposed", "unshared", "matrix", "flip", "show", "shape_only", "input_shape", "separate", "bias"],
@@ -189,7 +189,7 @@ impl Args {
                 layer.matrix(&x, answer)?;
                 answer.lines.push(String::new());
             }
-            return answer.output(kinds::without_channels(layer.run(&x, bias.as_ref())?, channels)?);
+            return answer.output(kinds::without_channels(layer.run(&x, bias)?, channels)?);
         }
         let mut weight = kernel.reshape([plain, plain, &w_shape].concat())?;
         let kernel_size = Axes(weight.shape()[2..].to_vec());
