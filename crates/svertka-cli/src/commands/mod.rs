@@ -17,7 +17,7 @@ pub(crate) enum Command {
     /// Show a network's layers with their shapes, parameters, costs and receptive fields
     Inspect(inspect::Args),
     /// Convolve numbers, with every option, and show the terms
-    Conv(conv::Args),
+    Conv(Box<conv::Args>),
 }
 
 impl Command {
@@ -27,7 +27,7 @@ impl Command {
             Self::Predict(args) => predict::run(args),
             Self::Eval(args) => eval::run(args),
             Self::Inspect(args) => inspect::run(args),
-            Self::Conv(args) => conv::run(args),
+            Self::Conv(args) => conv::run(*args),
         }
     }
 }
