@@ -111,4 +111,29 @@ impl GradientContext<'_> {
         self.gradients.insert(value, sum);
         Ok(())
     }
+
+    /// The gradients of a layer with inputs `x, weight` and maybe `bias`: `input` is the operator of `x`'s gradient, on the output's gradient and the
+    /// weight; `weight` that of the others', on `x` and the output's gradient. It has a second output where the bias wants a gradient.
+    ///
+    /// # Errors
+    /// Where an operator refuses the shapes.
+    pub fn add_layer(
+        &mut self,
+        dy: Value,
+        input: impl Operator + 'static,
+        weight: impl Operator + 'static,
+    ) -> Result<()> {
+        if self.needs(0) {
+            let dx = self.push(input, &[dy, self.input(1)])?;
+            self.add(0, dx[0])?;
+        }
+        if self.needs(1) || self.needs(2) {
+            let gradients = self.push(weight, &[self.input(0), dy])?;
+            self.add(1, gradients[0])?;
+            if self.needs(2) {
+                self.add(2, gradients[1])?;
+            }
+        }
+        Ok(())
+    }
 }

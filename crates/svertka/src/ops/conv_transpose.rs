@@ -86,22 +86,11 @@ impl Operator for ConvTranspose {
 
     fn gradient(&self, context: &mut GradientContext<'_>) -> Result<()> {
         let Some(dy) = context.output_gradient() else { return Ok(()) };
-        let (x, weight) = (context.input(0), context.input(1));
-        let (shape, weight_shape) = (context.shape(x).to_vec(), context.shape(weight).to_vec());
+        let shape = context.shape(context.input(0)).to_vec();
+        let weight_shape = context.shape(context.input(1)).to_vec();
         let geometry = self.geometry(&shape, &weight_shape)?;
-        if context.needs(0) {
-            let dx = context.push(ConvTransposeInputGradient { geometry, shape }, &[dy, weight])?;
-            context.add(0, dx[0])?;
-        }
-        if context.needs(1) || context.needs(2) {
-            let op = ConvTransposeWeightGradient { geometry, weight_shape, bias: context.needs(2) };
-            let gradients = context.push(op, &[x, dy])?;
-            context.add(1, gradients[0])?;
-            if context.needs(2) {
-                context.add(2, gradients[1])?;
-            }
-        }
-        Ok(())
+        let weight = ConvTransposeWeightGradient { geometry, weight_shape, bias: context.needs(2) };
+        context.add_layer(dy, ConvTransposeInputGradient { geometry, shape }, weight)
     }
 
     fn macs(&self, shapes: &Shapes<'_>) -> u64 {

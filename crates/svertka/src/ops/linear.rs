@@ -57,19 +57,8 @@ impl Operator for Linear {
 
     fn gradient(&self, context: &mut GradientContext<'_>) -> Result<()> {
         let Some(dy) = context.output_gradient() else { return Ok(()) };
-        let (x, weight) = (context.input(0), context.input(1));
-        if context.needs(0) {
-            let dx = context.push(LinearInputGradient, &[dy, weight])?;
-            context.add(0, dx[0])?;
-        }
-        if context.needs(1) || context.needs(2) {
-            let gradients = context.push(LinearWeightGradient { bias: context.needs(2) }, &[x, dy])?;
-            context.add(1, gradients[0])?;
-            if context.needs(2) {
-                context.add(2, gradients[1])?;
-            }
-        }
-        Ok(())
+        let bias = context.needs(2);
+        context.add_layer(dy, LinearInputGradient, LinearWeightGradient { bias })
     }
 
     fn macs(&self, shapes: &Shapes<'_>) -> u64 {

@@ -97,23 +97,11 @@ impl Operator for Unshared {
 
     fn gradient(&self, context: &mut GradientContext<'_>) -> Result<()> {
         let Some(dy) = context.output_gradient() else { return Ok(()) };
-        let (x, weight) = (context.input(0), context.input(1));
-        let shape = context.shape(x).to_vec();
-        let geometry = self.geometry_with(&shape, context.shape(weight))?;
-        if context.needs(0) {
-            let dx = context.push(UnsharedInputGradient { geometry, shape: shape.clone() }, &[dy, weight])?;
-            context.add(0, dx[0])?;
-        }
-        if context.needs(1) || context.needs(2) {
-            let dims = shape.len() - 2;
-            let op = UnsharedWeightGradient { geometry, dims, bias: context.needs(2) };
-            let gradients = context.push(op, &[x, dy])?;
-            context.add(1, gradients[0])?;
-            if context.needs(2) {
-                context.add(2, gradients[1])?;
-            }
-        }
-        Ok(())
+        let shape = context.shape(context.input(0)).to_vec();
+        let geometry = self.geometry_with(&shape, context.shape(context.input(1)))?;
+        let (dims, bias) = (shape.len() - 2, context.needs(2));
+        let weight = UnsharedWeightGradient { geometry, dims, bias };
+        context.add_layer(dy, UnsharedInputGradient { geometry, shape }, weight)
     }
 
     fn macs(&self, shapes: &Shapes<'_>) -> u64 {
