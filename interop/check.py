@@ -54,6 +54,9 @@ def operators(folder):
     failures = []
     for file in files:
         model = onnx.load(file)
+        # What ONNX has no operator for: no other runtime can run it.
+        if any(node.domain == "svertka" for node in model.graph.node):
+            continue
         onnx.checker.check_model(model, full_check=True)
         with np.load(file.with_suffix(".npz")) as arrays:
             (theirs,) = onnxruntime.InferenceSession(file).run(None, {"x": arrays["x"]})

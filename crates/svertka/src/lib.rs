@@ -56,7 +56,7 @@ mod write_file;
 
 pub use cost::{LayerCost, cost};
 pub use error::{Error, Result};
-pub use function::{apply, conv, conv_transpose, unshared};
+pub use function::{LayerMatrix, apply, conv, conv_transpose, layer_matrix, unshared};
 pub use graph::{Graph, Value};
 pub use network::{ConvTransposeSpec, Network, PoolSpec};
 pub use onnx::Model;

@@ -1,6 +1,7 @@
 //! Operators as plain functions on tensors, for those who want no network.
 
 mod conv_transpose;
+mod matrix;
 mod unshared;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::spec::ConvSpec;
 use crate::tensor::Tensor;
 
 pub use conv_transpose::conv_transpose;
+pub use matrix::{LayerMatrix, layer_matrix};
 pub use unshared::unshared;
 
 /// The convolution of `x` (`N x C x spatial`) with `weight` (`out x C / groups x kernel`), plus `bias` (`out`): cross-correlation, as everywhere in the field.
