@@ -64,6 +64,9 @@ fn place(size: [usize; 3], i: usize) -> [usize; 3] {
     [i / size[2] / size[1], i / size[2] % size[1], i % size[2]]
 }
 
+/// Writes a result, with scratch memory.
+type Pass<'a> = &'a dyn Fn(&Cpu, &mut [f32], &mut [f32]);
+
 #[test]
 fn all_passes_agree_with_the_definition() {
     for g in geometries() {
@@ -83,7 +86,7 @@ fn all_passes_agree_with_the_definition() {
         });
         wdy.iter().enumerate().for_each(|(i, dy)| db[i % wb.len()] += dy);
 
-        let pass = |len: usize, expected: &[f64], what: &str, run: &dyn Fn(&Cpu, &mut [f32], &mut [f32])| {
+        let pass = |len: usize, expected: &[f64], what: &str, run: Pass<'_>| {
             let kernel = |cpu: &Cpu| {
                 let mut out = vec![f32::NAN; len];
                 run(cpu, &mut out, &mut vec![f32::NAN; plan.scratch_len(cpu.threads.count())]);
