@@ -65,6 +65,9 @@ def operators(folder):
     failures, own, known = [], 0, 0
     for file in files:
         model = onnx.load(file)
+        # What ONNX has no operator for: no other runtime can run it.
+        if any(node.domain == "svertka" for node in model.graph.node):
+            continue
         onnx.checker.check_model(model, full_check=True)
         # What ONNX has no operator for, no other runtime can run.
         if any(node.domain == "svertka" for node in model.graph.node):

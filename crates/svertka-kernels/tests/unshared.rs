@@ -7,9 +7,6 @@ use svertka_kernels::Cpu;
 use svertka_kernels::geometry::{ConvGeometry, Window};
 use svertka_kernels::unshared::Unshared;
 
-/// One pass: output and scratch memory.
-type Pass<'a> = dyn Fn(&Cpu, &mut [f32], &mut [f32]) + 'a;
-
 fn geometries() -> Vec<ConvGeometry> {
     let window = |kernel, stride, dilation, padding| Window { kernel, stride, dilation, padding };
     let (one, none) = ([1, 1, 1], [(0, 0); 3]);
@@ -67,6 +64,9 @@ fn place(size: [usize; 3], i: usize) -> [usize; 3] {
     [i / size[2] / size[1], i / size[2] % size[1], i % size[2]]
 }
 
+/// Writes a result, with scratch memory.
+type Pass<'a> = &'a dyn Fn(&Cpu, &mut [f32], &mut [f32]);
+
 #[test]
 fn all_passes_agree_with_the_definition() {
     for g in geometries() {
@@ -86,7 +86,7 @@ fn all_passes_agree_with_the_definition() {
         });
         wdy.iter().enumerate().for_each(|(i, dy)| db[i % wb.len()] += dy);
 
-        let pass = |len: usize, expected: &[f64], what: &str, run: &Pass<'_>| {
+        let pass = |len: usize, expected: &[f64], what: &str, run: Pass<'_>| {
             let kernel = |cpu: &Cpu| {
                 let mut out = vec![f32::NAN; len];
                 run(cpu, &mut out, &mut vec![f32::NAN; plan.scratch_len(cpu.threads.count())]);

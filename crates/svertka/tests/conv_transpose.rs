@@ -1,7 +1,8 @@
 //! The transposed convolution is the adjoint of the convolution with the same weight, and makes the sizes that it is asked for.
 
 use proptest::prelude::*;
-use svertka::{ConvSpec, ConvTransposeSpec, Network, Padding, Tensor, conv, conv_transpose};
+use svertka::formats::onnx::{self, AttributeProto};
+use svertka::{ConvSpec, ConvTransposeSpec, Model, Network, Padding, Tensor, conv, conv_transpose};
 
 fn numbers(shape: &[usize], salt: usize) -> Tensor {
     let mut tensor = Tensor::zeros(shape);
@@ -16,7 +17,7 @@ fn dot(a: &Tensor, b: &Tensor) -> f64 {
     a.data().iter().zip(b.data()).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }
 
-/// Input size, kernel size, stride, dilation, padding, output padding.
+/// Size, kernel, stride, dilation, padding and output padding.
 type Axis = (usize, usize, usize, usize, (usize, usize), usize);
 
 proptest! {
@@ -114,4 +115,44 @@ fn the_bias_reaches_cells_without_a_window() {
     assert_eq!(y.shape(), [1, 2, 9]);
     let same = y.data().iter().zip(expected).all(|(a, b)| *a == b || a.is_nan() && b.is_nan());
     assert!(same, "{:?}", y.data());
+}
+
+/// What a file says about the output size, and the padding and output padding that follow.
+#[test]
+fn a_file_may_give_the_output_size() {
+    let ints = |name: &str, values: &[i64]| AttributeProto::ints(name, values.to_vec());
+    let auto_pad = |how: &str| AttributeProto::string("auto_pad", how);
+    // Stride 2 x 3, kernel 3 x 4 over 5 x 6: uncropped 11 x 19.
+    for (attributes, pads, output_padding, expected) in [
+        (vec![], [0, 0, 0, 0], [0, 0], [11, 19]),
+        (vec![ints("output_shape", &[8, 18])], [2, 1, 1, 0], [0, 0], [8, 18]),
+        (vec![ints("output_shape", &[8, 18]), auto_pad("SAME_UPPER")], [1, 0, 2, 1], [0, 0], [8, 18]),
+        (vec![ints("output_shape", &[12, 21])], [0, 0, 0, 0], [1, 2], [12, 21]),
+        (
+            vec![ints("output_shape", &[12, 18]), ints("output_padding", &[1, 1])],
+            [0, 1, 0, 1],
+            [1, 1],
+            [12, 18],
+        ),
+        (vec![ints("output_shape", &[8, 18]), ints("pads", &[9, 9, 9, 9])], [2, 1, 1, 0], [0, 0], [8, 18]),
+        (vec![auto_pad("SAME_UPPER")], [0, 0, 1, 1], [0, 0], [10, 18]),
+        (vec![auto_pad("SAME_LOWER")], [1, 1, 0, 0], [0, 0], [10, 18]),
+        (vec![auto_pad("VALID"), ints("output_padding", &[1, 0])], [0, 0, 0, 0], [1, 0], [12, 19]),
+    ] {
+        let mut network = Network::new(&[2, 5, 6], 0);
+        network.conv_transpose(network.input(), 3, [3, 4], &ConvTransposeSpec::new().stride([2, 3])).unwrap();
+        let bytes = Model::new(network.finish()).to_bytes().unwrap();
+        let mut file = onnx::decode(&bytes, &Default::default()).unwrap();
+        let graph = file.graph.as_mut().unwrap();
+        let replaced = |name: &str| ["pads", "output_padding"].contains(&name);
+        graph.node[0].attribute.retain(|attribute| !replaced(&attribute.name));
+        graph.node[0].attribute.extend(attributes.clone());
+        let read = Model::from_bytes(&onnx::encode(&file)).unwrap();
+        let shapes = read.graph.shapes(&read.graph.input_shapes(1)).unwrap();
+        assert_eq!(shapes.last().unwrap()[2..], expected, "{attributes:?}");
+        let again = onnx::decode(&read.to_bytes().unwrap(), &Default::default()).unwrap();
+        let node = &again.graph.as_ref().unwrap().node[0];
+        assert_eq!(node.attr_ints("pads").unwrap(), Some(&pads[..]), "{attributes:?}");
+        assert_eq!(node.attr_ints("output_padding").unwrap(), Some(&output_padding[..]), "{attributes:?}");
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! The weight is `out spatial x O x C / groups x kernel`: a matrix for each position, a row of it for each output channel, in the order of the
 //! *patch* that the position sees, `C / groups x kernel`. So a position is a product of its matrix with its patches, one for each image; the
-//! weight, far larger than the activations, is walked in order, and each row meets up to `IMAGES` images while it is in the cache.
+//! weight, far larger than the activations, is walked in order, and each row meets up to [`IMAGES`] images while it is in the cache.
 //! Cells of padding are zeros in the patch.
 
 mod products;
@@ -22,15 +22,28 @@ const IMAGES: usize = 16;
 const PIECE: usize = 64;
 
 /// The three passes for one geometry. Nothing is allocated in a run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Unshared {
     geometry: ConvGeometry,
+    /// Of a window inside the input, if one fits: how far each element of its patch lies from the first, in the input.
+    offsets: Vec<usize>,
 }
 
 impl Unshared {
     /// For this geometry.
     pub fn new(geometry: &ConvGeometry) -> Self {
-        Self { geometry: *geometry }
+        let &ConvGeometry { in_channels, input, window, .. } = geometry;
+        let [_, in_h, in_w] = input;
+        let [k_d, k_h, k_w] = window.kernel;
+        let fits = (0..3).all(|axis| window.extent()[axis] <= input[axis]);
+        let elements = if fits { in_channels * k_d * k_h * k_w } else { 0 };
+        let offsets = (0..elements).map(|i| {
+            let (channel, [d, h, w]) =
+                (i / (k_d * k_h * k_w), [i / (k_h * k_w) % k_d, i / k_w % k_h, i % k_w]);
+            let [z, y, x] = [d * window.dilation[0], h * window.dilation[1], w * window.dilation[2]];
+            channel * input.iter().product::<usize>() + (z * in_h + y) * in_w + x
+        });
+        Self { geometry: *geometry, offsets: offsets.collect() }
     }
 
     /// Elements of the weight.
@@ -133,11 +146,18 @@ impl Unshared {
                     len,
                     add: false,
                 });
+                let view = self.view(position);
                 for (image, patch) in images.clone().zip(patches.chunks_exact(len)) {
                     let planes = planes(image);
-                    self.each_run(position, channels.len(), |tap, cell, count| {
-                        let cells = planes[cell..].iter_mut().step_by(g.window.dilation[2]);
-                        cells.zip(&patch[tap..][..count]).for_each(|(to, from)| *to += from);
+                    if view.whole {
+                        let cells = &mut planes[view.first_cell(g.input)..];
+                        patch.iter().zip(&self.offsets).for_each(|(from, &offset)| cells[offset] += from);
+                        continue;
+                    }
+                    self.each_run(&view, channels.len(), |tap, cell, count| {
+                        for i in 0..count {
+                            planes[cell + i * g.window.dilation[2]] += patch[tap + i];
+                        }
                     });
                 }
             }
@@ -266,41 +286,68 @@ impl Unshared {
 
     /// Copies what `position` sees of `images` to `patches`, `C x kernel` each.
     fn gather(&self, x: &[f32], images: Range<usize>, position: usize, patches: &mut [f32]) {
-        let channels = self.in_channels();
-        let len = channels * self.in_cells();
+        let (channels, view) = (self.in_channels(), self.view(position));
+        let (len, dilation) = (channels * self.in_cells(), self.geometry.window.dilation[2]);
         for (image, patch) in images.zip(patches.chunks_exact_mut(channels * self.taps())) {
-            patch.fill(0.0);
             let x = &x[image * len..][..len];
-            self.each_run(position, channels, |tap, cell, count| {
-                let cells = x[cell..].iter().step_by(self.geometry.window.dilation[2]);
-                patch[tap..][..count].iter_mut().zip(cells).for_each(|(to, from)| *to = *from);
+            if view.whole {
+                let x = &x[view.first_cell(self.geometry.input)..];
+                patch.iter_mut().zip(&self.offsets).for_each(|(to, &offset)| *to = x[offset]);
+                continue;
+            }
+            patch.fill(0.0);
+            self.each_run(&view, channels, |tap, cell, count| {
+                for i in 0..count {
+                    patch[tap + i] = x[cell + i * dilation];
+                }
             });
         }
     }
 
-    /// Calls `f(tap, cell, count)` for each row of taps inside the input, of `channels` channels: `count` taps from `tap` on in the patch see
-    /// the cells from `cell` on, a dilation apart.
-    fn each_run(&self, position: usize, channels: usize, mut f: impl FnMut(usize, usize, usize)) {
-        let ConvGeometry { batch, input, output, window, .. } = self.geometry;
-        let [_, in_h, in_w] = input;
-        let pool = PoolGeometry { batch, channels, input, output, window, adaptive: false };
+    fn view(&self, position: usize) -> View {
+        let ConvGeometry { batch, in_channels, input, output, window, .. } = self.geometry;
+        let pool = PoolGeometry { batch, channels: in_channels, input, output, window, adaptive: false };
         let [_, out_h, out_w] = output;
         let at = [position / out_w / out_h, position / out_w % out_h, position % out_w];
-        let [(depths, d), (heights, h), (widths, w)] = [0, 1, 2].map(|axis| pool.taps(axis, at[axis]));
+        let axes = [0, 1, 2].map(|axis| pool.taps(axis, at[axis]));
+        let whole = (0..3).all(|axis| axes[axis].0.len() == window.kernel[axis]);
+        View { taps: axes.each_ref().map(|axis| axis.0.clone()), first: axes.map(|axis| axis.1), whole }
+    }
+
+    /// Calls `f(tap, cell, count)` for each row of taps in view, of `channels` channels: `count` taps from `tap` on in the patch see the cells from
+    /// `cell` on, a dilation apart.
+    fn each_run(&self, view: &View, channels: usize, mut f: impl FnMut(usize, usize, usize)) {
+        let ConvGeometry { input: [_, in_h, in_w], window, .. } = self.geometry;
+        let (taps, in_cells, [_, k_h, k_w]) = (self.taps(), self.in_cells(), window.kernel);
+        let [depths, heights, widths] = &view.taps;
         if widths.is_empty() {
             return;
         }
         for channel in 0..channels {
-            for (i, depth) in depths.clone().enumerate() {
-                for (j, height) in heights.clone().enumerate() {
-                    let [_, k_h, k_w] = window.kernel;
-                    let tap = (depth * k_h + height) * k_w + widths.start;
-                    let (z, y) = (d + i * window.dilation[0], h + j * window.dilation[1]);
-                    let cell = (z * in_h + y) * in_w + w;
-                    f(channel * self.taps() + tap, channel * self.in_cells() + cell, widths.len());
+            for depth in depths.clone() {
+                let z = view.first[0] + (depth - depths.start) * window.dilation[0];
+                for height in heights.clone() {
+                    let y = view.first[1] + (height - heights.start) * window.dilation[1];
+                    let tap = channel * taps + (depth * k_h + height) * k_w + widths.start;
+                    f(tap, channel * in_cells + (z * in_h + y) * in_w + view.first[2], widths.len());
                 }
             }
         }
+    }
+}
+
+/// What a position sees: the taps inside the input along each axis, and the cell that the first of them sees.
+struct View {
+    taps: [Range<usize>; 3],
+    first: [usize; 3],
+    /// Whether all taps are inside.
+    whole: bool,
+}
+
+impl View {
+    /// Within a channel.
+    fn first_cell(&self, [_, in_h, in_w]: [usize; 3]) -> usize {
+        (self.first[0] * in_h + self.first[1]) * in_w + self.first[2]
     }
 }
 

@@ -51,18 +51,15 @@ impl Dots<'_> {
         let whole = self.patch - self.patch % LANES;
         for k in (0..whole).step_by(LANES) {
             // SAFETY: `k + LANES <= patch`, the length of every row and patch.
-            let (rows, patches) = unsafe {
-                (rows.map(|row| s.load(row.as_ptr().add(k))), patches.map(|p| s.load(p.as_ptr().add(k))))
-            };
-            accumulate(s, &mut sums, rows, patches);
+            unsafe { accumulate(s, &mut sums, load(s, rows, k), load(s, patches, k)) };
         }
-        if whole < self.patch {
-            let rest = |slice: &[f32]| s.from_slice(&slice[whole..]);
-            accumulate(s, &mut sums, rows.map(rest), patches.map(rest));
-        }
-        for (r, sums) in sums.into_iter().enumerate() {
-            for (i, sum) in sums.into_iter().enumerate() {
-                self.out[(image + i) * self.out_stride + row + r] = s.sum(sum);
+        for (r, sums) in sums.iter().enumerate() {
+            for (i, sum) in sums.iter().enumerate() {
+                let mut total = s.sum(*sum);
+                for (a, b) in rows[r][whole..].iter().zip(&patches[i][whole..]) {
+                    total += a * b;
+                }
+                self.out[(image + i) * self.out_stride + row + r] = total;
             }
         }
     }
@@ -88,51 +85,97 @@ impl WithSimd for Combine<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, s: S) {
-        let mut k = 0;
-        while k < self.len {
-            let four = k + 4 * LANES <= self.len;
-            let mut row = 0;
-            while row < self.rows {
-                let two = row + 2 <= self.rows;
+        let mut row = 0;
+        while row < self.rows {
+            let two = row + 2 <= self.rows;
+            let mut k = 0;
+            while k + LANES <= self.len {
+                let four = k + 4 * LANES <= self.len;
                 match (two, four) {
                     (true, true) => self.tile::<S, 2, 4>(s, row, k),
                     (true, false) => self.tile::<S, 2, 1>(s, row, k),
                     (false, true) => self.tile::<S, 1, 4>(s, row, k),
                     (false, false) => self.tile::<S, 1, 1>(s, row, k),
                 }
-                row += if two { 2 } else { 1 };
+                k += if four { 4 * LANES } else { LANES };
             }
-            k += if four { 4 * LANES } else { LANES };
+            let end = if two { row + 2 } else { row + 1 };
+            (row..end).for_each(|row| self.rest(row, k));
+            row = end;
         }
     }
 }
 
 impl Combine<'_> {
-    /// Rows from `row`, vectors from `k`; the last may hang over the end.
+    /// Rows from `row`, vectors from `k`.
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const V: usize>(&mut self, s: S, row: usize, k: usize) {
-        let count = (V * LANES).min(self.len - k);
         let factors: [&[f32]; R] =
             std::array::from_fn(|r| &self.factors[(row + r) * self.terms..][..self.terms]);
         let mut sums = [[s.splat(0.0); V]; R];
         if self.add {
             for (r, sums) in sums.iter_mut().enumerate() {
-                let out = &self.out[(row + r) * self.len + k..][..count];
-                *sums = std::array::from_fn(|v| s.from_slice(&out[v * LANES..]));
+                let out = &self.out[(row + r) * self.len + k..][..V * LANES];
+                // SAFETY: `out` has `V` vectors.
+                *sums = unsafe { vectors(s, out) };
             }
         }
         for term in 0..self.terms {
-            let values = &self.values[term * self.stride + k..][..count];
-            let values: [S::V; V] = std::array::from_fn(|v| s.from_slice(&values[v * LANES..]));
-            accumulate(s, &mut sums, factors.map(|factors| s.splat(factors[term])), values);
+            let values = &self.values[term * self.stride + k..][..V * LANES];
+            let mut factor = [s.splat(0.0); R];
+            for (factor, factors) in factor.iter_mut().zip(factors) {
+                *factor = s.splat(factors[term]);
+            }
+            // SAFETY: `values` has `V` vectors.
+            accumulate(s, &mut sums, factor, unsafe { vectors(s, values) });
         }
-        for (r, sums) in sums.into_iter().enumerate() {
-            let out = &mut self.out[(row + r) * self.len + k..][..count];
-            for (out, sum) in out.chunks_mut(LANES).zip(sums) {
-                s.write(out, sum);
+        for (r, sums) in sums.iter().enumerate() {
+            let out = &mut self.out[(row + r) * self.len + k..][..V * LANES];
+            for (out, sum) in out.chunks_exact_mut(LANES).zip(sums) {
+                s.write(out, *sum);
             }
         }
     }
+
+    /// What is left of a row from `k` on, less than a vector.
+    #[inline(always)]
+    fn rest(&mut self, row: usize, k: usize) {
+        let factors = &self.factors[row * self.terms..][..self.terms];
+        for k in k..self.len {
+            let out = &mut self.out[row * self.len + k];
+            let start = if self.add { *out } else { 0.0 };
+            let values = self.values[k..].iter().step_by(self.stride);
+            *out = factors.iter().zip(values).fold(start, |sum, (a, b)| sum + a * b);
+        }
+    }
+}
+
+/// The vectors at `k` of some slices. Loops, for a closure might not become part of the code compiled for the instruction set.
+///
+/// # Safety
+/// Every slice has eight floats from `k` on.
+#[inline(always)]
+unsafe fn load<S: Simd, const N: usize>(s: S, slices: [&[f32]; N], k: usize) -> [S::V; N] {
+    let mut loaded = [s.splat(0.0); N];
+    for (to, from) in loaded.iter_mut().zip(slices) {
+        // SAFETY: the caller's promise.
+        *to = unsafe { s.load(from.as_ptr().add(k)) };
+    }
+    loaded
+}
+
+/// The first vectors of a slice.
+///
+/// # Safety
+/// It has as many.
+#[inline(always)]
+unsafe fn vectors<S: Simd, const N: usize>(s: S, slice: &[f32]) -> [S::V; N] {
+    let mut loaded = [s.splat(0.0); N];
+    for (v, to) in loaded.iter_mut().enumerate() {
+        // SAFETY: the caller's promise.
+        *to = unsafe { s.load(slice.as_ptr().add(v * LANES)) };
+    }
+    loaded
 }
 
 /// Adds the product of each of `a` with each of `b`.

@@ -88,11 +88,12 @@ impl Operator for Unshared {
 
     fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
         let passes = Passes::new(&self.geometry_with(shapes.inputs[0], shapes.inputs[1])?);
+        let scratch = passes.scratch_len(threads);
         Ok(Lowered::new(move |cpu, io| {
             let bias = (io.inputs.len() == 3).then(|| io.inputs.get(2));
             passes.forward(cpu, io.inputs.get(0), io.inputs.get(1), bias, &mut io.outputs[0], io.scratch);
         })
-        .scratch(passes.scratch_len(threads)))
+        .scratch(scratch))
     }
 
     fn gradient(&self, context: &mut GradientContext<'_>) -> Result<()> {
@@ -148,10 +149,11 @@ impl Operator for UnsharedInputGradient {
 
     fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
         let passes = Passes::new(&ConvGeometry { batch: shapes.inputs[0][0], ..self.geometry });
+        let scratch = passes.scratch_len(threads);
         Ok(Lowered::new(move |cpu, io| {
             passes.input_gradient(cpu, io.inputs.get(0), io.inputs.get(1), &mut io.outputs[0], io.scratch);
         })
-        .scratch(passes.scratch_len(threads)))
+        .scratch(scratch))
     }
 
     fn macs(&self, shapes: &Shapes<'_>) -> u64 {
@@ -183,6 +185,7 @@ impl Operator for UnsharedWeightGradient {
 
     fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
         let passes = Passes::new(&ConvGeometry { batch: shapes.inputs[0][0], ..self.geometry });
+        let scratch = passes.scratch_len(threads);
         Ok(Lowered::new(move |cpu, io| {
             let (x, dy) = (io.inputs.get(0), io.inputs.get(1));
             let (weight, bias) = io.outputs.split_at_mut(1);
@@ -191,7 +194,7 @@ impl Operator for UnsharedWeightGradient {
                 passes.bias_gradient(cpu, dy, bias);
             }
         })
-        .scratch(passes.scratch_len(threads)))
+        .scratch(scratch))
     }
 
     fn macs(&self, shapes: &Shapes<'_>) -> u64 {
