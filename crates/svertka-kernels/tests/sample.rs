@@ -182,11 +182,11 @@ fn places_that_are_no_numbers_give_none_and_far_ones_do_no_harm() {
         let size = planes(2, 9, 20);
         let x = activation(size, 1, 0.0);
         let mut grid = vec![0.1; 2 * 21 * 2];
-        (grid[0], grid[2], grid[5]) = (f32::NAN, 1e30, -f32::MAX);
+        (grid[0], grid[2], grid[5]) = (f32::NAN, f32::INFINITY, -f32::MAX);
         let mut y = vec![0.0; 2 * 2 * 21 * 8];
         forward(&svertka_kernels::Cpu::new(1), &g, &x, &grid, &mut y);
         assert!(y[..8].iter().all(|y| y.is_nan()), "{g:?}");
-        assert!(y[8..24].iter().all(|y| g.padding == SamplePadding::Reflection || y.is_finite()), "{g:?}");
+        assert!(y[8..24].iter().all(|y| y.is_finite()), "{g:?}");
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{
     Example, activation, affine_grid, arithmetic, batch_norm, concat, conv, cross_entropy, depth_to_space,
     dropout, fold, global_pool, grid_sample, linear, pad, pad_axes, pool, reshape, resize, roi_align,
-    softmax,
+    softmax, upsample,
 };
 use crate::error::Result;
 use crate::onnx::Import;
@@ -70,10 +70,7 @@ pub const OPERATORS: &[Entry] = &[
     Entry { onnx: &[("Softmax", softmax::import)], examples: softmax::examples },
     Entry { onnx: &[("Pad", pad::import), ("Gather", pad::import_gather)], examples: pad::examples },
     Entry { onnx: &[("CenterCropPad", pad_axes::import_center_crop_pad)], examples: pad_axes::examples },
-    Entry {
-        onnx: &[("Resize", resize::import), ("Upsample", resize::import_scales)],
-        examples: resize::examples,
-    },
+    Entry { onnx: &[("Resize", resize::import), ("Upsample", upsample::import)], examples: resize::examples },
     Entry { onnx: &[("GridSample", grid_sample::import)], examples: grid_sample::examples },
     Entry { onnx: &[("AffineGrid", affine_grid::import)], examples: affine_grid::examples },
     Entry {

@@ -36,6 +36,7 @@ mod reshape;
 mod resize;
 mod roi_align;
 mod softmax;
+mod upsample;
 
 pub use activation::Activate;
 pub use affine_grid::AffineGrid;
