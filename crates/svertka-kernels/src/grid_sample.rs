@@ -238,6 +238,8 @@ impl SampleGeometry {
         } else {
             (((number + 1.0) * cells - 1.0) / 2.0, cells / 2.0)
         };
+        // Beyond this an f32 knows no cells; infinity would make weights that are not numbers.
+        let place = place.clamp(-1e9, 1e9);
         // What is not a number counts as inside; its weights are not numbers either.
         let inside = |cell: f32| !(cell < 0.0 || cell >= cells);
         match self.mode {

@@ -95,9 +95,10 @@ impl ResizedAxis {
         }
         let axes: Vec<Self> = match target {
             Target::Scales(scales) => {
-                // The product and the quotient in f32 as everywhere else: 0.7 of 10 cells are 7, and 1 / 0.33333334 is 3.
+                // The product in f32 as everywhere else: 0.7 of 10 cells are 7. A third as f32 is meant as a third.
                 let axis = |(&input, &scale): (&usize, &f32)| {
-                    let step = (f64::from(1.0 / scale), 1.0);
+                    let (whole, exact) = ((1.0 / scale).fract() == 0.0, f64::from(scale));
+                    let step = if whole { (f64::from(1.0 / scale), 1.0) } else { (1.0, exact) };
                     Self { input, output: (input as f32 * scale).floor() as usize, step }
                 };
                 input.iter().zip(scales).map(axis).collect()

@@ -6,7 +6,7 @@ use super::{
     gather, global_pool, grid_sample, group_norm, hardmax, instance_norm, k_max_pool, layer_norm,
     likelihood_loss, linear, local_response_norm, lp_norm, lp_pool, mat_mul, max_pool_with_indices,
     max_unpool, mean_variance_norm, optimizer_step, pad, pad_axes, pool, prelu, quantize, reduce, reshape,
-    resize, rms_norm, roi_align, slice, softmax, stochastic_pool, tile, transpose, unary, unshared,
+    resize, rms_norm, roi_align, slice, softmax, stochastic_pool, tile, transpose, unary, unshared, upsample,
 };
 use crate::error::Result;
 use crate::onnx::Import;
@@ -186,10 +186,7 @@ pub const OPERATORS: &[Entry] = &[
     },
     Entry { onnx: &[("Pad", pad::import)], examples: pad::examples },
     Entry { onnx: &[("CenterCropPad", pad_axes::import_center_crop_pad)], examples: pad_axes::examples },
-    Entry {
-        onnx: &[("Resize", resize::import), ("Upsample", resize::import_scales)],
-        examples: resize::examples,
-    },
+    Entry { onnx: &[("Resize", resize::import), ("Upsample", upsample::import)], examples: resize::examples },
     Entry { onnx: &[("GridSample", grid_sample::import)], examples: grid_sample::examples },
     Entry { onnx: &[("AffineGrid", affine_grid::import)], examples: affine_grid::examples },
     Entry {

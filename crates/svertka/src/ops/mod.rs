@@ -69,6 +69,7 @@ mod tile;
 mod transpose;
 mod unary;
 mod unshared;
+mod upsample;
 
 pub use activation::Activate;
 pub use adaptive_pool::{AdaptiveAveragePool, AdaptiveMaxPool};

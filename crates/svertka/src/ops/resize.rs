@@ -9,7 +9,7 @@ use svertka_kernels::layout::{BLOCK, blocks};
 use svertka_kernels::resample::Resampling;
 use svertka_kernels::resize::{Aspect, Coordinates, Interpolation, ResizedAxis, Rounding, Target};
 
-use super::{Example, Field, Layouts, Lowered, Operator, Shapes};
+use super::{Example, Field, Layouts, Lowered, Operator, Shapes, upsample};
 use crate::error::{Error, Result};
 use crate::gradient::GradientContext;
 use crate::onnx::{Attributes, Export, Import};
@@ -262,7 +262,7 @@ fn choice<T: Copy>(import: &Import<'_>, name: &str, known: &[(&str, T)]) -> Resu
 /// `Resize`: scales alone in opset 10, then roi, scales and sizes.
 pub(super) fn import(import: &mut Import<'_>) -> Result<()> {
     if import.opset() < 11 {
-        return import_scales(import);
+        return upsample::import(import);
     }
     let (x, given) = (import.input(0)?, |import: &Import<'_>, i| {
         import.constant_if_given(i).map(|tensor| tensor.filter(|tensor| !tensor.data().is_empty()))
@@ -361,40 +361,6 @@ impl Resize {
     }
 }
 
-/// `Upsample`, and `Resize` before opset 11: scales from an attribute or input 1, the corners of the pictures together at 0.
-pub(super) fn import_scales(import: &mut Import<'_>) -> Result<()> {
-    let x = import.input(0)?;
-    let scales = match import.floats("scales")? {
-        Some(scales) => scales,
-        None => import.constant(1)?.data().to_vec(),
-    };
-    let shape = import.shape(x).to_vec();
-    if scales.len() != shape.len() {
-        return Err(Error::argument(
-            import.op_type(),
-            "scales",
-            format!("one for each of {} axes", shape.len()),
-            scales.len(),
-        ));
-    }
-    let resize = |axes: Vec<usize>, interpolation| {
-        let scales = axes.iter().map(|&axis| scales[axis]).collect();
-        Resize::new(axes, Target::Scales(scales), interpolation, Coordinates::Asymmetric)
-    };
-    let (smaller, others): (Vec<usize>, Vec<usize>) =
-        (0..shape.len()).filter(|&axis| scales[axis] != 1.0).partition(|&axis| scales[axis] < 1.0);
-    match import.string("mode", "nearest")?.as_str() {
-        "nearest" => {
-            // What runtimes do and the files of that time expect: an axis that shrinks takes the next cell, one that grows the last.
-            let shrunk = resize(smaller, Interpolation::Nearest(Rounding::Ceil));
-            let x = if shrunk.axes.is_empty() { x } else { import.append("shrink", shrunk, &[x])?[0] };
-            import.push(resize(others, Interpolation::Nearest(Rounding::Floor)), &[x])
-        }
-        "linear" | "bilinear" => import.push(resize([smaller, others].concat(), Interpolation::Linear), &[x]),
-        other => Err(Error::unsupported(import.op_type(), format!("mode = {other:?}"))),
-    }
-}
-
 pub(super) fn examples() -> Vec<Example> {
     let sizes = |sizes: &[usize]| Target::Sizes(sizes.to_vec(), Aspect::Stretch);
     let scales = |scales: &[f32]| Target::Scales(scales.to_vec());
@@ -444,7 +410,10 @@ pub(super) fn examples() -> Vec<Example> {
         Coordinates::HalfPixelSymmetric,
     ];
     for coordinates in places {
-        let up = square(scales(&[1.6, 2.3]), Interpolation::Linear, coordinates.clone());
+        // Aligned corners of no whole number of cells mean another thing to each runtime.
+        let whole = coordinates == Coordinates::AlignCorners;
+        let scales = scales(if whole { &[1.6, 2.25] } else { &[1.6, 2.3] });
+        let up = square(scales, Interpolation::Linear, coordinates.clone());
         examples.push(Example::new(up, [&[2, 3, 5, 4]]));
         let down = square(sizes(&[3, 5]), cubic, coordinates);
         examples.push(Example::new(down, [&[1, 9, 5, 4]]));
