@@ -51,12 +51,13 @@ def tensor(path, how):
 
 def operators(folder):
     files = sorted(pathlib.Path(folder).glob("*.onnx"))
-    failures = []
+    failures, compared = [], 0
     for file in files:
         model = onnx.load(file)
         # What ONNX has no operator for: no other runtime can run it.
         if any(node.domain == "svertka" for node in model.graph.node):
             continue
+        compared += 1
         onnx.checker.check_model(model, full_check=True)
         with np.load(file.with_suffix(".npz")) as arrays:
             (theirs,) = onnxruntime.InferenceSession(file).run(None, {"x": arrays["x"]})
@@ -65,8 +66,8 @@ def operators(folder):
         if not difference <= OPERATOR_BOUND:
             failures.append(f"{file.stem}: {difference:.1e}\n{onnx.printer.to_text(model.graph)[:600]}")
     print("\n".join(failures))
-    assert files and not failures, f"{len(failures)} of {len(files)} operators differ"
-    print(f"{len(files)} passed, 0 failed (operators within {OPERATOR_BOUND} of their largest value)")
+    assert compared and not failures, f"{len(failures)} of {compared} operators differ"
+    print(f"{compared} passed, 0 failed (operators within {OPERATOR_BOUND} of their largest value)")
 
 
 def main(binary, folder):
