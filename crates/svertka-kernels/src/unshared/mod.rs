@@ -2,7 +2,7 @@
 //!
 //! The weight is `out spatial x O x C / groups x kernel`: a matrix for each position, a row of it for each output channel, in the order of the
 //! *patch* that the position sees, `C / groups x kernel`. So a position is a product of its matrix with its patches, one for each image; the
-//! weight, far larger than the activations, is walked in order, and each row meets up to [`IMAGES`] images while it is in the cache.
+//! weight, far larger than the activations, is walked in order, and each row meets up to sixteen images while it is in the cache.
 //! Cells of padding are zeros in the patch.
 
 mod products;
