@@ -87,38 +87,65 @@ fn bad_files_are_errors() {
     assert!(error.contains("expected an ONNX protobuf with ir_version and graph"), "{error}");
 }
 
-/// A file of this library with some bytes changed is read, or refused, never a panic.
-#[test]
-fn mutated_files_never_panic() {
-    let text = "conv6k5-symmetric bn relu6 pool2 dwconv hardswish conv8s2-circular gelu dropout0.4 gap linear5 silu linear3 softmax";
-    let bytes = Model::new(Network::from_text(text, &[3, 17, 14], 0).unwrap().finish()).to_bytes().unwrap();
+/// Numbers that look random: xorshift64.
+fn random(state: &mut u64, below: usize) -> usize {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    (*state % below as u64) as usize
+}
+
+/// Changes a few of the first `head` bytes, or rarely any; reads the file, plans and runs what can be read. How often it could be.
+fn read_mutated(bytes: &[u8], rounds: usize, head: usize, state: &mut u64) -> usize {
     let cpu = Cpu::new(1);
-    let (mut state, mut read) = (0x2545_f491_4f6c_dd1d_u64, 0);
-    let mut random = |below: usize| {
-        // xorshift64
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state % below as u64) as usize
-    };
-    for _ in 0..4000 {
-        let mut mutated = bytes.clone();
-        for _ in 0..=random(3) {
-            // The nodes stand at the beginning, and are a small part of the file.
-            let region = if random(4) == 0 { bytes.len() } else { 3000 };
-            let at = random(region);
-            mutated[at] = random(256) as u8;
+    let mut read = 0;
+    for _ in 0..rounds {
+        let mut mutated = bytes.to_vec();
+        for _ in 0..=random(state, 3) {
+            let region = if random(state, 4) == 0 { bytes.len() } else { head.min(bytes.len()) };
+            mutated[random(state, region)] = random(state, 256) as u8;
         }
         let Ok(model) = Model::from_bytes(&mutated) else { continue };
         read += 1;
-        // Small inputs only: a mutated size may be anything.
+        // Small networks only: a mutated size may be anything.
         let shapes = model.graph.input_shapes(1);
-        if shapes.iter().all(|shape| shape.iter().fold(1usize, |a, &b| a.saturating_mul(b)) < 10_000)
+        let small = |shape: &Vec<usize>| shape.iter().fold(1usize, |a, &b| a.saturating_mul(b)) < 10_000;
+        if shapes.iter().all(small)
+            && model.graph.shapes(&shapes).is_ok_and(|all| all.iter().all(small))
             && let Ok(mut plan) = Plan::new(&model.graph, &shapes, Weights::Constant, &cpu)
         {
             let inputs: Vec<Tensor> = shapes.iter().map(|shape| noise(shape)).collect();
             plan.run(&cpu, model.graph.parameters(), &inputs.iter().collect::<Vec<_>>(), 0).unwrap();
         }
     }
+    read
+}
+
+/// A file of this library with some bytes changed is read, or refused, never a panic.
+#[test]
+fn mutated_files_never_panic() {
+    let text = "conv6k5-symmetric bn relu6 pool2 dwconv hardswish conv8s2-circular gelu dropout0.4 gap linear5 silu linear3 softmax";
+    let bytes = Model::new(Network::from_text(text, &[3, 17, 14], 0).unwrap().finish()).to_bytes().unwrap();
+    // The nodes stand at the beginning, and are a small part of the file.
+    let read = read_mutated(&bytes, 4000, 3000, &mut 0x2545_f491_4f6c_dd1d);
     assert!(read > 100, "{read} were read");
+}
+
+/// The same for every operator alone.
+#[test]
+fn mutated_operators_never_panic() {
+    let (mut state, mut read) = (0x9e37_79b9_7f4a_7c15, 0);
+    for example in ops::examples() {
+        let inputs: Vec<&[usize]> = example.inputs.iter().map(Vec::as_slice).collect();
+        let outputs = example.op.output_shapes(&inputs).unwrap().len();
+        let mut graph = Graph::new();
+        let mut values = vec![graph.input("x", example.inputs[0].iter().copied().map(Some).collect())];
+        for i in 1..inputs.len() {
+            values.push(graph.parameter(&format!("p{i}"), example.input(i)));
+        }
+        graph.outputs = vec![graph.push("node", Arc::clone(&example.op), &values, outputs)[0]];
+        let Ok(bytes) = Model::new(graph).to_bytes() else { continue };
+        read += read_mutated(&bytes, 600, 400, &mut state);
+    }
+    assert!(read > 5000, "{read} were read");
 }
