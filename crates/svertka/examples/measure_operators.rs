@@ -64,9 +64,13 @@ fn main() -> Result<()> {
         let macs: u64 = cost(&graph, &graph.input_shapes(4))?.iter().map(|layer| layer.macs).sum();
         let forward = milliseconds(&graph, &cpu)?;
         let both = milliseconds(&with_gradients(graph, &cpu)?, &cpu)?;
-        let each = 1e6 * both / macs as f64;
-        let beside = if macs > 0 { each / *ordinary.get_or_insert(each) } else { f64::NAN };
-        println!("{text:20} {macs:12} {forward:10.3} {both:12.3} {each:14.3} {beside:14.1}");
+        let (mut each, mut beside) = (String::new(), String::new());
+        if macs > 0 {
+            let nanoseconds = 1e6 * both / macs as f64;
+            each = format!("{nanoseconds:.3}");
+            beside = format!("{:.1}", nanoseconds / *ordinary.get_or_insert(nanoseconds));
+        }
+        println!("{text:20} {macs:12} {forward:10.3} {both:12.3} {each:>14} {beside:>14}");
     }
     Ok(())
 }
@@ -75,7 +79,8 @@ fn main() -> Result<()> {
 fn with_gradients(mut graph: Graph, cpu: &Cpu) -> Result<Graph> {
     let output = graph.outputs[0];
     let plan = Plan::new(&graph, &graph.input_shapes(4), Weights::Changing, cpu)?;
-    let made = plan.output_shape(0).iter().copied().map(Some).collect();
+    // The batch is open, as the network's is.
+    let made = [None].into_iter().chain(plan.output_shape(0)[1..].iter().copied().map(Some)).collect();
     let wrt: Vec<_> = graph.parameter_values().iter().copied().chain([graph.inputs()[0].value]).collect();
     let dy = graph.input("dy", made);
     graph.outputs = [Some(output)]
