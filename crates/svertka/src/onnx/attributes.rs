@@ -107,13 +107,7 @@ impl Import<'_> {
             None if self.has_input(1) => self.constant_ints(1)?,
             None => return Ok(None),
         };
-        let axis = |&axis: &i64| {
-            let from_start = if axis < 0 { axis.saturating_add(rank as i64) } else { axis };
-            usize::try_from(from_start).ok().filter(|axis| *axis < rank).ok_or_else(|| {
-                Error::argument(&self.node.op_type, "axes", format!("axes of {rank}"), format!("{axes:?}"))
-            })
-        };
-        axes.iter().map(axis).collect::<Result<_>>().map(Some)
+        axes.iter().map(|&axis| self.axis_number("axes", axis, rank)).collect::<Result<_>>().map(Some)
     }
 
     /// The window of a convolution or pooling: `strides`, `dilations`, `pads` or `auto_pad`, over an input with these `dims` spatial sizes.

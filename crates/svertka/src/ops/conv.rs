@@ -65,14 +65,7 @@ impl Operator for Conv {
     }
 
     fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
-        let plan = Arc::new(Forward::new(&self.geometry(shapes.inputs[0], shapes.inputs[1])?));
-        let (packer, packed, scratch) = (Arc::clone(&plan), plan.packed_len(), plan.scratch_len(threads));
-        Ok(Lowered::new(move |cpu, io| {
-            let bias = (io.inputs.len() == 3).then(|| io.inputs.get(2));
-            plan.run(cpu, io.inputs.get(0), io.inputs.get(1), bias, &mut io.outputs[0], io.scratch);
-        })
-        .scratch(scratch)
-        .pack(1, packed, move |cpu, io| packer.pack(cpu, io.inputs.get(0), &mut io.outputs[0])))
+        Ok(lower_forward(Forward::new(&self.geometry(shapes.inputs[0], shapes.inputs[1])?), threads))
     }
 
     fn gradient(&self, context: &mut GradientContext<'_>) -> Result<()> {
@@ -106,6 +99,30 @@ impl Operator for Conv {
     }
 }
 
+/// A node that runs `plan` on an activation, a weight, which it wants packed, and maybe a bias.
+pub(super) fn lower_forward(plan: Forward, threads: usize) -> Lowered {
+    let plan = Arc::new(plan);
+    let (packer, packed, scratch) = (Arc::clone(&plan), plan.packed_len(), plan.scratch_len(threads));
+    Lowered::new(move |cpu, io| {
+        let bias = (io.inputs.len() == 3).then(|| io.inputs.get(2));
+        plan.run(cpu, io.inputs.get(0), io.inputs.get(1), bias, &mut io.outputs[0], io.scratch);
+    })
+    .scratch(scratch)
+    .pack(1, packed, move |cpu, io| packer.pack(cpu, io.inputs.get(0), &mut io.outputs[0]))
+}
+
+/// As [`lower_forward`] the other way: with a bias it is the transposed convolution.
+pub(super) fn lower_input_gradient(plan: InputGradient, threads: usize) -> Lowered {
+    let plan = Arc::new(plan);
+    let (packer, packed, scratch) = (Arc::clone(&plan), plan.packed_len(), plan.scratch_len(threads));
+    Lowered::new(move |cpu, io| {
+        let bias = (io.inputs.len() == 3).then(|| io.inputs.get(2));
+        plan.run_with_bias(cpu, io.inputs.get(0), io.inputs.get(1), bias, &mut io.outputs[0], io.scratch);
+    })
+    .scratch(scratch)
+    .pack(1, packed, move |cpu, io| packer.pack(cpu, io.inputs.get(0), &mut io.outputs[0]))
+}
+
 /// The gradient of the input; inputs: gradient of the output, weight.
 #[derive(Clone, Debug)]
 struct ConvInputGradient {
@@ -127,14 +144,8 @@ impl Operator for ConvInputGradient {
     }
 
     fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
-        let plan =
-            Arc::new(InputGradient::new(&ConvGeometry { batch: shapes.inputs[0][0], ..self.geometry }));
-        let (packer, packed, scratch) = (Arc::clone(&plan), plan.packed_len(), plan.scratch_len(threads));
-        Ok(Lowered::new(move |cpu, io| {
-            plan.run(cpu, io.inputs.get(0), io.inputs.get(1), &mut io.outputs[0], io.scratch);
-        })
-        .scratch(scratch)
-        .pack(1, packed, move |cpu, io| packer.pack(cpu, io.inputs.get(0), &mut io.outputs[0])))
+        let plan = InputGradient::new(&ConvGeometry { batch: shapes.inputs[0][0], ..self.geometry });
+        Ok(lower_input_gradient(plan, threads))
     }
 
     fn macs(&self, shapes: &Shapes<'_>) -> u64 {

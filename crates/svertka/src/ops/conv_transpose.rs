@@ -6,14 +6,13 @@
 //! gradient with `x` and `dy` in each other's place.
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
 use svertka_kernels::conv::{Forward, InputGradient, WeightGradient};
 use svertka_kernels::geometry::{ConvGeometry, Window};
 use svertka_kernels::norm::{channel_sums, channel_sums_scratch_len};
 
 use super::{
-    Domain, Example, Field, Layouts, Lowered, Operator, Role, Shapes, activation, expect_activation,
+    Domain, Example, Field, Layouts, Lowered, Operator, Role, Shapes, activation, conv, expect_activation,
     expect_shape, planes, spatial,
 };
 use crate::error::{Error, Result};
@@ -73,15 +72,8 @@ impl Operator for ConvTranspose {
     }
 
     fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
-        let plan = Arc::new(InputGradient::new(&self.geometry(shapes.inputs[0], shapes.inputs[1])?));
-        let (packer, packed, scratch) = (Arc::clone(&plan), plan.packed_len(), plan.scratch_len(threads));
-        Ok(Lowered::new(move |cpu, io| {
-            let bias = (io.inputs.len() == 3).then(|| io.inputs.get(2));
-            let (x, weight) = (io.inputs.get(0), io.inputs.get(1));
-            plan.run_with_bias(cpu, x, weight, bias, &mut io.outputs[0], io.scratch);
-        })
-        .scratch(scratch)
-        .pack(1, packed, move |cpu, io| packer.pack(cpu, io.inputs.get(0), &mut io.outputs[0])))
+        let plan = InputGradient::new(&self.geometry(shapes.inputs[0], shapes.inputs[1])?);
+        Ok(conv::lower_input_gradient(plan, threads))
     }
 
     fn gradient(&self, context: &mut GradientContext<'_>) -> Result<()> {
@@ -137,13 +129,8 @@ impl Operator for ConvTransposeInputGradient {
     }
 
     fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
-        let plan = Arc::new(Forward::new(&ConvGeometry { batch: shapes.inputs[0][0], ..self.geometry }));
-        let (packer, packed, scratch) = (Arc::clone(&plan), plan.packed_len(), plan.scratch_len(threads));
-        Ok(Lowered::new(move |cpu, io| {
-            plan.run(cpu, io.inputs.get(0), io.inputs.get(1), None, &mut io.outputs[0], io.scratch);
-        })
-        .scratch(scratch)
-        .pack(1, packed, move |cpu, io| packer.pack(cpu, io.inputs.get(0), &mut io.outputs[0])))
+        let plan = Forward::new(&ConvGeometry { batch: shapes.inputs[0][0], ..self.geometry });
+        Ok(conv::lower_forward(plan, threads))
     }
 
     fn macs(&self, shapes: &Shapes<'_>) -> u64 {

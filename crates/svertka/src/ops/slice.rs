@@ -153,13 +153,6 @@ impl Operator for SliceGradient {
     }
 }
 
-/// An axis that may count from the end.
-fn axis(import: &Import<'_>, axis: i64, rank: usize) -> Result<usize> {
-    let from_start = if axis < 0 { axis.saturating_add(rank as i64) } else { axis };
-    let axis_of = usize::try_from(from_start).ok().filter(|axis| *axis < rank);
-    axis_of.ok_or_else(|| Error::argument(import.op_type(), "axes", format!("axes of {rank}"), axis))
-}
-
 /// `Slice`: bounds are attributes before opset 10, then constant inputs.
 pub(super) fn import_slice(import: &mut Import<'_>) -> Result<()> {
     let x = import.input(0)?;
@@ -181,7 +174,7 @@ pub(super) fn import_slice(import: &mut Import<'_>) -> Result<()> {
     let mut ranges = vec![];
     for i in 0..starts.len() {
         ranges.push(Range {
-            axis: axis(import, axes[i], rank)?,
+            axis: import.axis_number("axes", axes[i], rank)?,
             start: starts[i],
             end: ends[i],
             step: steps[i],
