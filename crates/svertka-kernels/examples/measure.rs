@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use svertka_kernels::conv::{Forward, InputGradient, WeightGradient};
 use svertka_kernels::cpu::WithSimd;
+use svertka_kernels::epilogue::Epilogue;
 use svertka_kernels::geometry::{ConvGeometry, Window};
 use svertka_kernels::layout::blocked_len;
 use svertka_kernels::simd::{LANES, Simd};
@@ -123,7 +124,9 @@ fn measure(g: &ConvGeometry, cpu: &Cpu, time: Duration) -> Vec<String> {
     let (mut packed, mut scratch) =
         (Buffer::zeroed(plan.packed_len()), Buffer::zeroed(plan.scratch_len(threads)));
     plan.pack(cpu, &weight, &mut packed);
-    let forward = rate(g.macs(), cpu, time, || plan.run(cpu, &x, &packed, Some(&bias), &mut y, &mut scratch));
+    let forward = rate(g.macs(), cpu, time, || {
+        plan.run(cpu, &x, &packed, &Epilogue::bias(&bias), &mut y, &mut scratch)
+    });
 
     let plan = InputGradient::new(g);
     let (mut packed, mut scratch) =

@@ -17,6 +17,7 @@ pub mod cpu;
 pub mod deform_conv;
 pub mod depth_to_space;
 mod elementwise;
+pub mod epilogue;
 pub mod fold;
 pub mod gather;
 pub mod geometry;

@@ -1,6 +1,7 @@
 //! How far algorithms are from the definition in `f64`, beside the direct one in `f32`.
 
 use svertka_kernels::conv::{Algorithm, Forward};
+use svertka_kernels::epilogue::Epilogue;
 use svertka_kernels::geometry::{ConvGeometry, Window};
 use svertka_kernels::layout::{blocked_len, to_blocked, to_plain};
 use svertka_kernels::{Buffer, Cpu, reference};
@@ -28,7 +29,7 @@ fn forward(g: &ConvGeometry, algorithm: Algorithm, x: &[f32], weight: &[f32]) ->
     let mut blocked = Buffer::zeroed(blocked_len(g.batch, g.in_channels, cells(g.input)));
     to_blocked(g.batch, g.in_channels, cells(g.input), x, &mut blocked, &cpu);
     let mut y = Buffer::zeroed(blocked_len(g.batch, g.out_channels, cells(g.output)));
-    plan.run(&cpu, &blocked, &packed, None, &mut y, &mut Buffer::zeroed(plan.scratch_len(2)));
+    plan.run(&cpu, &blocked, &packed, &Epilogue::NONE, &mut y, &mut Buffer::zeroed(plan.scratch_len(2)));
     let mut plain = vec![0.0; g.batch * g.out_channels * cells(g.output)];
     to_plain(g.batch, g.out_channels, cells(g.output), &y, &mut plain, &cpu);
     plain

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use svertka_kernels::conv::{Algorithm, Forward, InputGradient, WeightGradient};
+use svertka_kernels::epilogue::Epilogue;
 use svertka_kernels::geometry::{ConvGeometry, Window};
 use svertka_kernels::layout::{BLOCK, blocked_len, blocks, to_blocked, to_plain};
 use svertka_kernels::{Buffer, Cpu, Isa, reference};
@@ -185,7 +186,14 @@ impl Case {
         let mut packed = rubbish(forward.packed_len());
         forward.pack(cpu, &self.weight, &mut packed);
         let mut y = rubbish(dy.len());
-        forward.run(cpu, &x, &packed, Some(&self.bias), &mut y, &mut rubbish(forward.scratch_len(threads)));
+        forward.run(
+            cpu,
+            &x,
+            &packed,
+            &Epilogue::bias(&self.bias),
+            &mut y,
+            &mut rubbish(forward.scratch_len(threads)),
+        );
 
         let input = InputGradient::with_algorithm(g, algorithm).unwrap();
         let mut packed = rubbish(input.packed_len());

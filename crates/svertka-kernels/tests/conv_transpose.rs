@@ -5,6 +5,7 @@ mod blocked;
 use blocked::*;
 use svertka_kernels::Cpu;
 use svertka_kernels::conv::{Algorithm, InputGradient};
+use svertka_kernels::epilogue::Epilogue;
 use svertka_kernels::geometry::{ConvGeometry, Window};
 
 struct Case {
@@ -119,7 +120,7 @@ fn input_gradient_with_bias_is_the_transposed_convolution() {
                     (vec![f32::NAN; plan.packed_len()], vec![f32::NAN; written.elements()]);
                 let mut scratch = vec![f32::NAN; plan.scratch_len(cpu.threads.count())];
                 plan.pack(cpu, &weight, &mut packed);
-                plan.run_with_bias(cpu, &x, &packed, Some(&bias), &mut out, &mut scratch);
+                plan.run_with_epilogue(cpu, &x, &packed, &Epilogue::bias(&bias), &mut out, &mut scratch);
                 out
             };
             on_every_machine(run, |out| {

@@ -15,6 +15,13 @@ fn noise(shape: &[usize]) -> Tensor {
     Tensor::new(shape, &values).unwrap()
 }
 
+fn assert_close(got: &[f32], expected: &[f32], name: &str) {
+    let largest = expected.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+    for (got, expected) in got.iter().zip(expected) {
+        assert!((got - expected).abs() <= 1e-5 * largest, "{name}: {got} for {expected}");
+    }
+}
+
 /// Each node alone, on plain tensors.
 fn one_by_one(graph: &Graph, x: &Tensor) -> HashMap<Value, Tensor> {
     let mut values: HashMap<Value, Tensor> = HashMap::new();
@@ -73,6 +80,8 @@ fn every_value_of_a_plan_is_that_of_its_nodes_alone() {
         let x = noise(&shapes[0]);
         let expected = one_by_one(&graph, &x);
         let last = graph.outputs.clone();
+        // A batch normalization that is taken into a convolution rounds at other places.
+        let folds = graph.nodes().iter().any(|node| node.op.name() == "BatchNormalization");
         // Once with the last value only, where memory is shared most, and once with every value kept.
         let all: Vec<Value> = graph.nodes().iter().map(|node| node.outputs[0]).collect();
         for outputs in [last, all] {
@@ -84,8 +93,13 @@ fn every_value_of_a_plan_is_that_of_its_nodes_alone() {
                     for (i, value) in outputs.iter().enumerate() {
                         let Source::Node(node) = graph.source(*value) else { unreachable!() };
                         let name = &graph.nodes()[node].name;
-                        assert_eq!(plan.output(i), expected[value].data(), "{name}");
-                        assert_eq!(plan.output_shape(i), expected[value].shape(), "{name}");
+                        let expected = &expected[value];
+                        if folds && weights == Weights::Constant {
+                            assert_close(plan.output(i), expected.data(), name);
+                        } else {
+                            assert_eq!(plan.output(i), expected.data(), "{name}");
+                        }
+                        assert_eq!(plan.output_shape(i), expected.shape(), "{name}");
                     }
                 }
             }

@@ -234,6 +234,25 @@ pub fn backward(cpu: &Cpu, activation: Activation, saved: &[f32], dy: Option<&[f
     with_function!(activation, f => map(cpu, Backward(f), [Some(saved), dy], [dx]));
 }
 
+/// Applies `activation` to the eight values at each of `places`.
+///
+/// # Safety
+/// `y` may be read and written there.
+#[inline(always)]
+pub(crate) unsafe fn apply_to_cells<S: Simd>(
+    s: S,
+    activation: Activation,
+    y: *mut f32,
+    places: impl Iterator<Item = usize>,
+) {
+    with_function!(activation, f => {
+        for at in places {
+            // SAFETY: the caller's promise.
+            unsafe { s.store(y.add(at), f.value(s, s.load(y.add(at)))) };
+        }
+    });
+}
+
 /// One function, its parameters in the implementing type.
 trait Function: Copy + Sync {
     fn value<S: Simd>(self, s: S, x: S::V) -> S::V;

@@ -7,6 +7,7 @@ use super::sweep::{Chunk, Sweep, SweepPart};
 use super::tile::{LANE_ROWS, Step, add_cells, lane_tile, lane_tile_of_single_steps, pieces, with_rows};
 use super::windows::{Cell, Class, forward, input_gradient, parts_by_class};
 use crate::cpu::{Cpu, WithSimd};
+use crate::epilogue::{Epilogue, Finish};
 use crate::geometry::ConvGeometry;
 use crate::layout::{BLOCK, blocked_len, blocks};
 use crate::simd::Simd;
@@ -94,7 +95,7 @@ impl Depthwise {
         }
     }
 
-    pub(crate) fn run(&self, cpu: &Cpu, x: &[f32], packed: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+    pub(crate) fn run(&self, cpu: &Cpu, x: &[f32], packed: &[f32], epilogue: &Epilogue<'_>, y: &mut [f32]) {
         assert_eq!(
             x.len(),
             blocked_len(self.batch, self.channels, self.read_cells),
@@ -106,10 +107,9 @@ impl Depthwise {
             "elements that the pass writes"
         );
         assert_eq!(packed.len(), self.packed_len(), "packed weight");
-        assert!(bias.is_none_or(|bias| bias.len() == self.channels), "bias");
-        let y = SharedMut::new(y);
+        let finish = epilogue.finish(self.channels, SharedMut::new(y));
         cpu.threads.run(self.block_sets * self.chunks, |job, _| {
-            cpu.isa.dispatch(Job { plan: self, x, packed, bias, y, job });
+            cpu.isa.dispatch(Job { plan: self, x, packed, finish, job });
         });
     }
 }
@@ -118,8 +118,7 @@ struct Job<'a> {
     plan: &'a Depthwise,
     x: &'a [f32],
     packed: &'a [f32],
-    bias: Option<&'a [f32]>,
-    y: SharedMut<'a>,
+    finish: Finish<'a>,
     job: usize,
 }
 
@@ -133,10 +132,7 @@ impl WithSimd for Job<'_> {
         let units = plan.batch * blocks(plan.channels);
         for unit in share(units, plan.block_sets, self.job / plan.chunks) {
             let block = unit % blocks(plan.channels);
-            let bias = match self.bias {
-                Some(bias) => s.from_slice(&bias[block * BLOCK..]),
-                None => s.splat(0.0),
-            };
+            let bias = self.finish.start(s, block);
             for tile in tiles {
                 let (steps, cells) = (&plan.steps[tile.steps.clone()], &plan.cells[tile.cells.clone()]);
                 with_rows!(cells.len(), MR in [1 2 3 4 5 6 7 8 9] => {
@@ -170,8 +166,9 @@ impl Job<'_> {
             let a = std::array::from_fn(|i| x.wrapping_add(cells[i].read));
             lane_tile_of_single_steps(s, &mut acc, a, weight, steps);
             for (acc, cell) in acc.iter().zip(cells) {
-                s.store(self.y.as_ptr().add(unit * plan.write_cells * BLOCK + cell.write), *acc);
+                self.finish.store(s, unit * plan.write_cells * BLOCK + cell.write, *acc);
             }
+            self.finish.settle(s, cells.iter().map(|cell| unit * plan.write_cells * BLOCK + cell.write));
         }
     }
 }

@@ -10,6 +10,7 @@ use super::largest_divisor;
 use super::tile::{PANEL, ROWS, Step, pieces, tile_of_blocks, with_rows};
 use super::windows::{Cell, Class};
 use crate::cpu::{Cpu, WithSimd};
+use crate::epilogue::{Epilogue, Finish};
 use crate::geometry::ConvGeometry;
 use crate::layout::{BLOCK, blocks};
 use crate::simd::Simd;
@@ -169,14 +170,13 @@ impl Direct {
         ((before + read - block.start) * PANEL, block.len() * PANEL)
     }
 
-    pub(crate) fn run(&self, cpu: &Cpu, x: &[f32], packed: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+    pub(crate) fn run(&self, cpu: &Cpu, x: &[f32], packed: &[f32], epilogue: &Epilogue<'_>, y: &mut [f32]) {
         assert_eq!(x.len(), self.batch * self.read.image_len(), "elements that the pass reads");
         assert_eq!(y.len(), self.batch * self.write.image_len(), "elements that the pass writes");
         assert_eq!(packed.len(), self.packed_len(), "packed weight");
-        assert!(bias.is_none_or(|bias| bias.len() == self.write.channels), "bias");
-        let y = SharedMut::new(y);
+        let finish = epilogue.finish(self.write.channels, SharedMut::new(y));
         let jobs = self.batch.checked_div(self.group_images).unwrap_or(0) * self.chunks * self.panel_sets;
-        cpu.threads.run(jobs, |job, _| cpu.isa.dispatch(Job { plan: self, x, packed, bias, y, job }));
+        cpu.threads.run(jobs, |job, _| cpu.isa.dispatch(Job { plan: self, x, packed, finish, job }));
     }
 }
 
@@ -229,8 +229,7 @@ struct Job<'a> {
     plan: &'a Direct,
     x: &'a [f32],
     packed: &'a [f32],
-    bias: Option<&'a [f32]>,
-    y: SharedMut<'a>,
+    finish: Finish<'a>,
     job: usize,
 }
 
@@ -259,12 +258,7 @@ impl Job<'_> {
     fn panel<S: Simd, const NV: usize>(&self, s: S, image: usize, number: usize, tiles: &[Tile]) {
         let plan = self.plan;
         let panel = &plan.panels[number];
-        let mut start = [s.splat(0.0); NV];
-        if let Some(bias) = self.bias {
-            for (start, bias) in start.iter_mut().zip(bias[number * PANEL..].chunks(BLOCK)) {
-                *start = s.from_slice(bias);
-            }
-        }
+        let start = std::array::from_fn(|j| self.finish.start(s, number * 2 + j));
         let x = image * plan.read.image_len() + panel.channels.start / BLOCK * plan.read.cells * BLOCK;
         let y = image * plan.write.image_len() + number * 2 * plan.write.cells * BLOCK;
         for tile in tiles {
@@ -274,6 +268,10 @@ impl Job<'_> {
                 // SAFETY: `run` has checked the lengths that the tables were made for; no other job writes these cells of this panel.
                 unsafe { self.tile::<S, MR, NV>(s, x, y, panel.packed, start, steps, cells) }
             });
+            let places = (0..NV)
+                .flat_map(|j| cells.iter().map(move |cell| y + j * plan.write.cells * BLOCK + cell.write));
+            // SAFETY: the places that the tile has written.
+            unsafe { self.finish.settle(s, places) };
         }
     }
 
@@ -302,7 +300,7 @@ impl Job<'_> {
             tile_of_blocks(s, &mut acc, a, b, steps);
             for (acc, cell) in acc.iter().zip(cells) {
                 for (j, acc) in acc.iter().enumerate() {
-                    s.store(self.y.as_ptr().add(y + j * self.plan.write.cells * BLOCK + cell.write), *acc);
+                    self.finish.store(s, y + j * self.plan.write.cells * BLOCK + cell.write, *acc);
                 }
             }
         }

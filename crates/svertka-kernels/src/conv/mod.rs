@@ -1,6 +1,6 @@
 //! Convolution: plans made once for a geometry, run many times. A plan owns its tables; running allocates nothing.
 //!
-//! Forward: [`Forward`] computes `y = x * weight + bias`; [`InputGradient`] and [`WeightGradient`] are its two adjoints. Activations are blocked
+//! Forward: [`Forward`] computes `y = x * weight` and what its [`Epilogue`] says; [`InputGradient`] and [`WeightGradient`] are its two adjoints. Activations are blocked
 //! (see [`crate::layout`]), weights plain `O x C/groups x D x H x W` until `pack` arranges them for one pass.
 //!
 //! Each algorithm is one file: `direct.rs`, with its weight gradient in `weight_gradient.rs`, `depthwise.rs` and `winograd.rs`. They share the loops of
@@ -9,7 +9,7 @@
 //! Taps on padding are left out of the sum, so not even an infinite weight meets a padded zero.
 //!
 //! ```
-//! use svertka_kernels::{Buffer, Cpu, conv::Forward, geometry::{ConvGeometry, Window}, layout};
+//! use svertka_kernels::{Buffer, Cpu, conv::Forward, epilogue::Epilogue, geometry::{ConvGeometry, Window}, layout};
 //! // Two pictures of 1 x 4 x 5, one 1 x 3 filter of ones, padding 1 along the width.
 //! let window = Window { kernel: [1, 1, 3], padding: [(0, 0), (0, 0), (1, 1)], ..Window::default() };
 //! let geometry = ConvGeometry::new(2, 1, 1, 1, [1, 4, 5], window).unwrap();
@@ -20,7 +20,7 @@
 //! let mut x = Buffer::zeroed(layout::blocked_len(2, 1, 20));
 //! layout::to_blocked(2, 1, 20, &[1.0; 40], &mut x, &cpu);
 //! let mut y = Buffer::zeroed(x.len());
-//! plan.run(&cpu, &x, &packed, Some(&[0.5]), &mut y, &mut scratch);
+//! plan.run(&cpu, &x, &packed, &Epilogue::bias(&[0.5]), &mut y, &mut scratch);
 //! let mut plain = [0.0; 40];
 //! layout::to_plain(2, 1, 20, &y, &mut plain, &cpu);
 //! assert_eq!(plain[..5], [2.5, 3.5, 3.5, 3.5, 2.5]);
@@ -36,6 +36,7 @@ mod windows;
 mod winograd;
 
 use crate::cpu::Cpu;
+use crate::epilogue::Epilogue;
 use crate::geometry::ConvGeometry;
 use depthwise::{Depthwise, DepthwiseWeightGradient};
 use direct::Direct;
@@ -165,7 +166,7 @@ macro_rules! pass {
 }
 
 pass! {
-    /// `y = x * weight + bias`.
+    /// `y = epilogue(x * weight)`.
     Forward: Direct::forward, Depthwise::forward, Winograd::forward
 }
 
@@ -202,7 +203,7 @@ impl Forward {
         }
     }
 
-    /// Computes the blocked `y` of the blocked `x`; `bias` has one value for each output channel. Unused lanes of `y` become zero.
+    /// Computes the blocked `y` of the blocked `x`. Unused lanes of `y` become zero, unless the epilogue makes them something else.
     ///
     /// # Panics
     /// Where a slice has not the length that the geometry and [`Forward::packed_len`] say, or `scratch` less than [`Forward::scratch_len`].
@@ -211,14 +212,14 @@ impl Forward {
         cpu: &Cpu,
         x: &[f32],
         packed: &[f32],
-        bias: Option<&[f32]>,
+        epilogue: &Epilogue<'_>,
         y: &mut [f32],
         scratch: &mut [f32],
     ) {
         match &self.plan {
-            Plan::Direct(plan) => plan.run(cpu, x, packed, bias, y),
-            Plan::Depthwise(plan) => plan.run(cpu, x, packed, bias, y),
-            Plan::Winograd(plan) => plan.run(cpu, x, packed, bias, y, scratch),
+            Plan::Direct(plan) => plan.run(cpu, x, packed, epilogue, y),
+            Plan::Depthwise(plan) => plan.run(cpu, x, packed, epilogue, y),
+            Plan::Winograd(plan) => plan.run(cpu, x, packed, epilogue, y, scratch),
         }
     }
 }
@@ -245,26 +246,26 @@ impl InputGradient {
     /// Where a slice has not the length that the geometry and [`InputGradient::packed_len`] say, or `scratch` less than
     /// [`InputGradient::scratch_len`].
     pub fn run(&self, cpu: &Cpu, dy: &[f32], packed: &[f32], dx: &mut [f32], scratch: &mut [f32]) {
-        self.run_with_bias(cpu, dy, packed, None, dx, scratch);
+        self.run_with_epilogue(cpu, dy, packed, &Epilogue::NONE, dx, scratch);
     }
 
-    /// As [`InputGradient::run`], plus `bias`, one value for each input channel: with that it is the transposed convolution.
+    /// As [`InputGradient::run`] with an epilogue over the input channels: with that it is the transposed convolution.
     ///
     /// # Panics
     /// As [`InputGradient::run`].
-    pub fn run_with_bias(
+    pub fn run_with_epilogue(
         &self,
         cpu: &Cpu,
         dy: &[f32],
         packed: &[f32],
-        bias: Option<&[f32]>,
+        epilogue: &Epilogue<'_>,
         dx: &mut [f32],
         scratch: &mut [f32],
     ) {
         match &self.plan {
-            Plan::Direct(plan) => plan.run(cpu, dy, packed, bias, dx),
-            Plan::Depthwise(plan) => plan.run(cpu, dy, packed, bias, dx),
-            Plan::Winograd(plan) => plan.run(cpu, dy, packed, bias, dx, scratch),
+            Plan::Direct(plan) => plan.run(cpu, dy, packed, epilogue, dx),
+            Plan::Depthwise(plan) => plan.run(cpu, dy, packed, epilogue, dx),
+            Plan::Winograd(plan) => plan.run(cpu, dy, packed, epilogue, dx, scratch),
         }
     }
 }

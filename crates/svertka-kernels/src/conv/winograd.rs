@@ -17,6 +17,7 @@ use super::direct::Side;
 use super::squares::{Four, Transform, Two};
 use super::tile::{PANEL, ROWS, Step, tile_of_blocks, with_rows};
 use crate::cpu::{Cpu, WithSimd};
+use crate::epilogue::{Epilogue, Finish};
 use crate::geometry::ConvGeometry;
 use crate::layout::BLOCK;
 use crate::simd::Simd;
@@ -193,19 +194,19 @@ impl Winograd {
         cpu: &Cpu,
         x: &[f32],
         packed: &[f32],
-        bias: Option<&[f32]>,
+        epilogue: &Epilogue<'_>,
         y: &mut [f32],
         scratch: &mut [f32],
     ) {
         assert_eq!(x.len(), self.batch * self.read.image_len(), "elements that the pass reads");
         assert_eq!(y.len(), self.batch * self.write.image_len(), "elements that the pass writes");
         assert_eq!(packed.len(), self.packed_len(), "packed weight");
-        assert!(bias.is_none_or(|bias| bias.len() == self.write.channels), "bias");
         let threads = cpu.threads.count();
         let (inputs, products) = scratch[..self.scratch_len(threads)]
             .split_at_mut(self.scratch_len(threads) - threads * self.products_len());
-        let (inputs, products, y) = (SharedMut::new(inputs), SharedMut::new(products), SharedMut::new(y));
-        let pass = Pass { plan: self, x, packed, bias, y };
+        let (inputs, products) = (SharedMut::new(inputs), SharedMut::new(products));
+        let finish = epilogue.finish(self.write.channels, SharedMut::new(y));
+        let pass = Pass { plan: self, x, packed, finish };
         let (input_len, products_len, blocks) = (self.input_len(), self.products_len(), self.read.blocks());
         if self.chunks >= MANY_CHUNKS {
             cpu.threads.run(self.chunks, |chunk, worker| {
@@ -249,8 +250,7 @@ struct Pass<'a> {
     plan: &'a Winograd,
     x: &'a [f32],
     packed: &'a [f32],
-    bias: Option<&'a [f32]>,
-    y: SharedMut<'a>,
+    finish: Finish<'a>,
 }
 
 impl Pass<'_> {
@@ -409,7 +409,7 @@ impl Products<'_> {
         let plan = self.pass.plan;
         let [height, width] = plan.to;
         for block in panel * 2..(panel * 2 + 2).min(plan.write.blocks()) {
-            let bias = self.pass.bias.map_or(s.splat(0.0), |bias| s.from_slice(&bias[block * BLOCK..]));
+            let bias = self.pass.finish.start(s, block);
             for (at, square) in self.squares.clone().enumerate() {
                 let products = &self.products[at * P * P * PANEL + block % 2 * BLOCK..];
                 let (image, [row, column]) = self.pass.place(square);
@@ -422,13 +422,14 @@ impl Products<'_> {
                 #[expect(clippy::needless_range_loop, reason = "the second index of all columns")]
                 for i in 0..M.min(height - row) {
                     let cells = T::output(s, std::array::from_fn(|j| columns[j][i]));
-                    let count = M.min(width - column);
                     let start = plane + ((row + i) * width + column) * BLOCK;
-                    // SAFETY: no other job writes this square of this panel; the slice checks its bounds.
-                    let line = unsafe { self.pass.y.slice(start, count * BLOCK) };
-                    for (line, cell) in line.chunks_exact_mut(BLOCK).zip(cells) {
-                        s.write(line, s.add(cell, bias));
+                    let places = (0..M.min(width - column)).map(|j| start + j * BLOCK);
+                    for (at, cell) in places.clone().zip(cells) {
+                        // SAFETY: the cell is inside the plane, and no other job writes this square of this panel.
+                        unsafe { self.pass.finish.store(s, at, s.add(cell, bias)) };
                     }
+                    // SAFETY: as above.
+                    unsafe { self.pass.finish.settle(s, places) };
                 }
             }
         }

@@ -6,11 +6,13 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use svertka_kernels::activation::Activation;
 use svertka_kernels::conv::{Forward, InputGradient, WeightGradient};
+use svertka_kernels::epilogue::{Epilogue, Residual};
 use svertka_kernels::geometry::{ConvGeometry, Window};
 
 use super::{
-    Domain, Example, Field, Layouts, Lowered, Operator, Role, Shapes, activation, expect_activation,
+    Domain, Example, Field, Io, Layouts, Lowered, Operator, Role, Shapes, activation, expect_activation,
     expect_shape, spatial,
 };
 use crate::error::{Error, Result};
@@ -28,7 +30,7 @@ pub struct Conv {
 }
 
 impl Conv {
-    fn geometry(&self, x: &[usize], weight: &[usize]) -> Result<ConvGeometry> {
+    pub(super) fn geometry(&self, x: &[usize], weight: &[usize]) -> Result<ConvGeometry> {
         expect_activation(self, "input", x)?;
         let kernel = activation(
             weight.first().copied().unwrap_or(0),
@@ -65,7 +67,8 @@ impl Operator for Conv {
     }
 
     fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
-        Ok(lower_forward(Forward::new(&self.geometry(shapes.inputs[0], shapes.inputs[1])?), threads))
+        let plan = Forward::new(&self.geometry(shapes.inputs[0], shapes.inputs[1])?);
+        Ok(lower_forward(plan, threads, After::of(shapes)))
     }
 
     fn gradient(&self, context: &mut GradientContext<'_>) -> Result<()> {
@@ -99,28 +102,64 @@ impl Operator for Conv {
     }
 }
 
-/// A node that runs `plan` on an activation, a weight, which it wants packed, and maybe a bias.
-pub(super) fn lower_forward(plan: Forward, threads: usize) -> Lowered {
-    let plan = Arc::new(plan);
-    let (packer, packed, scratch) = (Arc::clone(&plan), plan.packed_len(), plan.scratch_len(threads));
-    Lowered::new(move |cpu, io| {
-        let bias = (io.inputs.len() == 3).then(|| io.inputs.get(2));
-        plan.run(cpu, io.inputs.get(0), io.inputs.get(1), bias, &mut io.outputs[0], io.scratch);
-    })
-    .scratch(scratch)
-    .pack(1, packed, move |cpu, io| packer.pack(cpu, io.inputs.get(0), &mut io.outputs[0]))
+/// What a convolution's kernel does to its sums. The inputs after activation and weight are bias and residual, as far as there are such.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct After {
+    pub(crate) bias: bool,
+    pub(crate) residual: bool,
+    pub(crate) activation: Option<Activation>,
 }
 
-/// As [`lower_forward`] the other way: with a bias it is the transposed convolution.
-pub(super) fn lower_input_gradient(plan: InputGradient, threads: usize) -> Lowered {
+impl After {
+    /// Of a layer alone: the bias, if it is there.
+    pub(super) fn of(shapes: &Shapes<'_>) -> Self {
+        Self { bias: shapes.inputs.len() == 3, ..Self::default() }
+    }
+
+    fn residual_input(self) -> usize {
+        2 + usize::from(self.bias)
+    }
+
+    fn epilogue<'a>(self, io: &Io<'a>) -> Epilogue<'a> {
+        let residual = |_| match io.in_place {
+            true => Residual::InOutput,
+            false => Residual::Apart(io.inputs.get(self.residual_input())),
+        };
+        Epilogue {
+            bias: self.bias.then(|| io.inputs.get(2)),
+            residual: self.residual.then_some(()).map(residual),
+            activation: self.activation,
+        }
+    }
+
+    /// The residual's memory may become the output's.
+    fn place(self, lowered: Lowered) -> Lowered {
+        if self.residual { lowered.in_place_of(self.residual_input()) } else { lowered }
+    }
+}
+
+/// A node that runs `plan` on an activation and a weight, which it wants packed.
+pub(super) fn lower_forward(plan: Forward, threads: usize, after: After) -> Lowered {
     let plan = Arc::new(plan);
     let (packer, packed, scratch) = (Arc::clone(&plan), plan.packed_len(), plan.scratch_len(threads));
-    Lowered::new(move |cpu, io| {
-        let bias = (io.inputs.len() == 3).then(|| io.inputs.get(2));
-        plan.run_with_bias(cpu, io.inputs.get(0), io.inputs.get(1), bias, &mut io.outputs[0], io.scratch);
-    })
-    .scratch(scratch)
-    .pack(1, packed, move |cpu, io| packer.pack(cpu, io.inputs.get(0), &mut io.outputs[0]))
+    let lowered = Lowered::new(move |cpu, io| {
+        let epilogue = after.epilogue(io);
+        plan.run(cpu, io.inputs.get(0), io.inputs.get(1), &epilogue, &mut io.outputs[0], io.scratch);
+    });
+    let pack = move |cpu: &_, io: &mut Io<'_>| packer.pack(cpu, io.inputs.get(0), &mut io.outputs[0]);
+    after.place(lowered.scratch(scratch).pack(1, packed, pack))
+}
+
+/// As [`lower_forward`] the other way: the transposed convolution.
+pub(super) fn lower_input_gradient(plan: InputGradient, threads: usize, after: After) -> Lowered {
+    let plan = Arc::new(plan);
+    let (packer, packed, scratch) = (Arc::clone(&plan), plan.packed_len(), plan.scratch_len(threads));
+    let lowered = Lowered::new(move |cpu, io| {
+        let (dy, packed, epilogue) = (io.inputs.get(0), io.inputs.get(1), after.epilogue(io));
+        plan.run_with_epilogue(cpu, dy, packed, &epilogue, &mut io.outputs[0], io.scratch);
+    });
+    let pack = move |cpu: &_, io: &mut Io<'_>| packer.pack(cpu, io.inputs.get(0), &mut io.outputs[0]);
+    after.place(lowered.scratch(scratch).pack(1, packed, pack))
 }
 
 /// The gradient of the input; inputs: gradient of the output, weight.
@@ -145,7 +184,7 @@ impl Operator for ConvInputGradient {
 
     fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
         let plan = InputGradient::new(&ConvGeometry { batch: shapes.inputs[0][0], ..self.geometry });
-        Ok(lower_input_gradient(plan, threads))
+        Ok(lower_input_gradient(plan, threads, After::default()))
     }
 
     fn macs(&self, shapes: &Shapes<'_>) -> u64 {

@@ -32,7 +32,7 @@ pub struct ConvTranspose {
 
 impl ConvTranspose {
     /// Of the convolution that leads from the output to the input.
-    fn geometry(&self, x: &[usize], weight: &[usize]) -> Result<ConvGeometry> {
+    pub(super) fn geometry(&self, x: &[usize], weight: &[usize]) -> Result<ConvGeometry> {
         expect_activation(self, "input", x)?;
         let out = weight.get(1).copied().unwrap_or(0);
         let geometry = ConvGeometry::transposed(
@@ -73,7 +73,7 @@ impl Operator for ConvTranspose {
 
     fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
         let plan = InputGradient::new(&self.geometry(shapes.inputs[0], shapes.inputs[1])?);
-        Ok(conv::lower_input_gradient(plan, threads))
+        Ok(conv::lower_input_gradient(plan, threads, conv::After::of(shapes)))
     }
 
     fn gradient(&self, context: &mut GradientContext<'_>) -> Result<()> {
@@ -130,7 +130,7 @@ impl Operator for ConvTransposeInputGradient {
 
     fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
         let plan = Forward::new(&ConvGeometry { batch: shapes.inputs[0][0], ..self.geometry });
-        Ok(conv::lower_forward(plan, threads))
+        Ok(conv::lower_forward(plan, threads, conv::After::default()))
     }
 
     fn macs(&self, shapes: &Shapes<'_>) -> u64 {

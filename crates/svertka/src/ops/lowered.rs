@@ -13,8 +13,8 @@ pub struct Lowered {
     pub scratch: usize,
     /// Inputs that the kernel wants in a form of its own; it then gets that instead of the input.
     pub packs: Vec<Pack>,
-    /// Whether output 0 may stand where input 0 stood; [`Io::in_place`] then says that it does.
-    pub in_place: bool,
+    /// The input where output 0 may stand; [`Io::in_place`] then says that it does.
+    pub in_place: Option<usize>,
 }
 
 /// The making of a packed input.
@@ -30,7 +30,7 @@ pub struct Pack {
 impl Lowered {
     /// A kernel without scratch memory.
     pub fn new(kernel: impl FnMut(&Cpu, &mut Io<'_>) + Send + 'static) -> Self {
-        Self { kernel: Box::new(kernel), scratch: 0, packs: vec![], in_place: false }
+        Self { kernel: Box::new(kernel), scratch: 0, packs: vec![], in_place: None }
     }
 
     /// With `scratch` elements of scratch memory.
@@ -42,8 +42,14 @@ impl Lowered {
 
     /// Output 0 may stand where input 0 stood.
     #[must_use]
-    pub fn in_place(mut self) -> Self {
-        self.in_place = true;
+    pub fn in_place(self) -> Self {
+        self.in_place_of(0)
+    }
+
+    /// Output 0 may stand where input `input` stood.
+    #[must_use]
+    pub fn in_place_of(mut self, input: usize) -> Self {
+        self.in_place = Some(input);
         self
     }
 
@@ -88,14 +94,14 @@ pub struct Io<'a> {
     pub outputs: &'a mut [Output],
     /// Scratch memory, with arbitrary content.
     pub scratch: &'a mut [f32],
-    /// Whether output 0 holds input 0.
+    /// Whether output 0 holds the input that it may stand for.
     pub in_place: bool,
     /// Seed of this run, for operators that draw random numbers.
     pub seed: u64,
 }
 
 impl<'a> Io<'a> {
-    /// Input 0, or `None` where it stands in output 0.
+    /// Input 0, or `None` where it stands in output 0. For kernels that work in place of no other input.
     pub fn first(&self) -> Option<&'a [f32]> {
         (!self.in_place).then(|| self.inputs.get(0))
     }

@@ -2,10 +2,12 @@
 //!
 //! To add one, write its file and add its line to [`OPERATORS`] in `list.rs`: gradient checks, ONNX import and the table of operators follow from the list.
 
+use std::any::Any;
 use std::fmt::Debug;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+pub(crate) use svertka_kernels::activation::Activation;
 use svertka_kernels::geometry::Window;
 use svertka_kernels::planes::Planes;
 
@@ -29,7 +31,9 @@ mod dropout;
 mod example;
 mod flip;
 mod fold;
+mod folded_batch_norm;
 mod fractional_max_pool;
+mod fused_conv;
 mod gather;
 mod global_pool;
 mod grid_sample;
@@ -78,6 +82,7 @@ pub use arithmetic::{Add, Mul};
 pub use batch_norm::{BatchNorm, MovingAverage};
 pub use broadcast::{BinaryFunction, Broadcast};
 pub use concat::Concat;
+pub(crate) use conv::After;
 pub use conv::Conv;
 pub use conv_transpose::ConvTranspose;
 pub use cross_entropy::CrossEntropy;
@@ -87,7 +92,9 @@ pub use dropout::Dropout;
 pub use example::{Domain, Example};
 pub use flip::Flip;
 pub use fold::{Fold, Unfold};
+pub(crate) use folded_batch_norm::{FoldedBias, FoldedWeight};
 pub use fractional_max_pool::FractionalMaxPool;
+pub(crate) use fused_conv::{FusedConv, Layer};
 pub use gather::Gather;
 pub use global_pool::{GlobalPool, Reduction};
 pub use grid_sample::GridSample;
@@ -127,7 +134,7 @@ pub use unary::{Unary, UnaryFunction};
 pub use unshared::Unshared;
 
 /// What a network is made of.
-pub trait Operator: Debug + Send + Sync {
+pub trait Operator: Any + Debug + Send + Sync {
     /// The ONNX operator's name where there is one.
     fn name(&self) -> &'static str;
 

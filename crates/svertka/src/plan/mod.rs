@@ -5,6 +5,7 @@
 //! value comes in another one. Memory is a set of slots. A value takes the smallest free slot that holds it, or enlarges the largest; a
 //! kernel that can works in place. Nothing is allocated after [`Plan::new`].
 
+mod fusion;
 mod planner;
 mod slots;
 
@@ -16,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::ops::{Inputs, Io, Kernel, Output};
 use crate::tensor::Tensor;
+use fusion::Fusion;
 use planner::{Planner, needed_nodes};
 
 /// Whether parameters change between runs.
@@ -96,10 +98,11 @@ impl Plan {
     /// # Errors
     /// Where the shapes do not fit the graph.
     pub fn new(graph: &Graph, inputs: &[Vec<usize>], weights: Weights, cpu: &Cpu) -> Result<Self> {
-        let mut planner = Planner::new(graph, graph.shapes(inputs)?, weights, cpu.threads.count());
-        let order = needed_nodes(graph);
-        for index in order {
-            planner.node(index)?;
+        let fusion = Fusion::new(graph, &needed_nodes(graph), graph.shapes(inputs)?, weights);
+        let (nodes, shapes) = fusion.into_nodes();
+        let mut planner = Planner::new(graph, shapes, weights, cpu.threads.count());
+        for node in &nodes {
+            planner.node(node)?;
         }
         let mut outputs = Vec::new();
         for value in &graph.outputs {

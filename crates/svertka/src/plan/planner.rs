@@ -8,7 +8,7 @@ use svertka_kernels::layout::{blocked_len, to_blocked, to_plain};
 use super::slots::Slots;
 use super::{Location, Plan, Step, Weights};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Source, Value};
+use crate::graph::{Graph, Node, Source, Value};
 use crate::ops::{Kernel, Layouts, Lowered, Shapes, elements};
 
 /// Numbers that a plan may hold: 64 GiB. A file that asks for more is an error, not an allocation that fails.
@@ -57,7 +57,8 @@ struct PlannedStep {
     kernel: Kernel,
     inputs: Vec<usize>,
     outputs: Vec<usize>,
-    may_work_in_place: bool,
+    /// The input that output 0 may take the place of.
+    in_place_of: Option<usize>,
     scratch: usize,
     constant: bool,
 }
@@ -77,8 +78,7 @@ impl<'a> Planner<'a> {
         Self { graph, shapes, weights, threads, physicals: vec![], by_value: HashMap::new(), steps: vec![] }
     }
 
-    pub(super) fn node(&mut self, index: usize) -> Result<()> {
-        let node = &self.graph.nodes()[index];
+    pub(super) fn node(&mut self, node: &Node) -> Result<()> {
         let shapes = std::mem::take(&mut self.shapes);
         let shape =
             |values: &[Value]| values.iter().map(|value| shapes[value.0].as_slice()).collect::<Vec<_>>();
@@ -200,13 +200,13 @@ impl<'a> Planner<'a> {
         self.physicals.extend(lens.iter().map(|&len| Physical { len, place, constant, last: index }));
         let outputs: Vec<usize> = (first..self.physicals.len()).collect();
         let Lowered { kernel, scratch, in_place, .. } = lowered;
-        let (inputs, may_work_in_place) = (inputs.to_vec(), in_place);
+        let (inputs, in_place_of) = (inputs.to_vec(), in_place);
         self.steps.push(PlannedStep {
             name,
             kernel,
             inputs,
             outputs: outputs.clone(),
-            may_work_in_place,
+            in_place_of,
             scratch,
             constant,
         });
@@ -233,18 +233,16 @@ impl<'a> Planner<'a> {
                     && matches!(physical.place, Place::Step)
                     && (!physical.constant || step.constant)
             };
-            let in_place = step.may_work_in_place && {
-                let (from, to) = (step.inputs[0], step.outputs[0]);
+            let replaced = step.in_place_of.map(|input| step.inputs[input]).filter(|&from| {
                 let once = step.inputs.iter().filter(|&&input| input == from).count() == 1;
                 once && dies_here(from)
                     && !step.constant
-                    && self.physicals[from].len == self.physicals[to].len
-            };
+                    && self.physicals[from].len == self.physicals[step.outputs[0]].len
+            });
             for (i, &output) in step.outputs.iter().enumerate() {
-                slot_of[output] = if i == 0 && in_place {
-                    slot_of[step.inputs[0]]
-                } else {
-                    slots.take(self.physicals[output].len, step.constant)
+                slot_of[output] = match replaced {
+                    Some(from) if i == 0 => slot_of[from],
+                    _ => slots.take(self.physicals[output].len, step.constant),
                 };
             }
             let locate = |&physical: &usize| match self.physicals[physical].place {
@@ -261,7 +259,7 @@ impl<'a> Planner<'a> {
                     .iter()
                     .map(|&output| (slot_of[output], self.physicals[output].len))
                     .collect(),
-                in_place,
+                in_place: replaced.is_some(),
                 scratch: step.scratch,
             };
             // Constant values keep their slots: they must outlive the run that made them.
@@ -279,7 +277,7 @@ impl<'a> Planner<'a> {
             dead.sort_unstable();
             dead.dedup();
             for physical in dead {
-                if !(in_place && physical == step.inputs[0]) {
+                if replaced != Some(physical) {
                     slots.free(slot_of[physical]);
                 }
             }
