@@ -42,7 +42,8 @@ pub(super) struct Swish {
 impl Function for Swish {
     #[inline(always)]
     fn value<S: Simd>(self, s: S, x: S::V) -> S::V {
-        s.mul(x, sigmoid(s, s.mul(s.splat(self.alpha), x)))
+        // The division of the sigmoid does the product, too.
+        s.div(x, s.add(s.splat(1.0), exp(s, s.mul(s.splat(-self.alpha), x))))
     }
 
     #[inline(always)]

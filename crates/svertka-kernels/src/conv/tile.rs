@@ -51,6 +51,49 @@ pub(crate) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(
     *acc = sum;
 }
 
+/// What a tile asks the caches for while it multiplies. Weights that come from memory would otherwise hold up the first tile of each panel.
+pub(crate) trait Ahead: Copy {
+    /// Asks for what belongs to the next step.
+    fn step<S: Simd>(&mut self, s: S);
+}
+
+/// Nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Resting;
+
+impl Ahead for Resting {
+    #[inline(always)]
+    fn step<S: Simd>(&mut self, _s: S) {}
+}
+
+/// A cache line a step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fetching {
+    next: *const f32,
+    stride: usize,
+}
+
+impl Fetching {
+    /// Floats of a cache line.
+    const LINE: usize = 16;
+
+    /// For tile `tile`, of `steps` steps, of those that together ask for all of `wanted`.
+    pub(crate) fn of_tile(wanted: &[f32], tile: usize, steps: usize) -> Self {
+        match wanted.get(tile * steps * Self::LINE..) {
+            Some(rest) if !rest.is_empty() => Self { next: rest.as_ptr(), stride: Self::LINE },
+            _ => Self { next: wanted.as_ptr(), stride: 0 },
+        }
+    }
+}
+
+impl Ahead for Fetching {
+    #[inline(always)]
+    fn step<S: Simd>(&mut self, s: S) {
+        s.prefetch(self.next);
+        self.next = self.next.wrapping_add(self.stride);
+    }
+}
+
 /// [`tile`] for steps over the channels of a block: neighbours in `a`, and panels in `b`. Whole blocks are unrolled.
 ///
 /// # Safety
@@ -62,9 +105,11 @@ pub(crate) unsafe fn tile_of_blocks<S: Simd, const MR: usize, const NV: usize>(
     a: [*const f32; MR],
     b: [*const f32; NV],
     steps: &[Step],
+    mut ahead: impl Ahead,
 ) {
     let mut sum = *acc;
     for step in steps {
+        ahead.step(s);
         // SAFETY: the caller's promise.
         unsafe {
             if step.k == BLOCK {

@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use super::direct::Side;
 use super::squares::{Four, Transform, Two};
-use super::tile::{PANEL, ROWS, Step, tile_of_blocks, with_rows};
+use super::tile::{PANEL, ROWS, Resting, Step, tile_of_blocks, with_rows};
 use crate::cpu::{Cpu, WithSimd};
 use crate::epilogue::{Epilogue, Finish};
 use crate::geometry::ConvGeometry;
@@ -391,7 +391,7 @@ impl Products<'_> {
                     unsafe {
                         let a = std::array::from_fn(|i| input.as_ptr().add(i * BLOCK));
                         let b = std::array::from_fn(|j| weight.as_ptr().wrapping_add(j * BLOCK));
-                        tile_of_blocks(s, &mut acc, a, b, &plan.steps);
+                        tile_of_blocks(s, &mut acc, a, b, &plan.steps, Resting);
                         for (i, acc) in acc.iter().enumerate() {
                             for (j, acc) in acc.iter().enumerate() {
                                 s.store(products.as_mut_ptr().add(i * row + at * PANEL + j * BLOCK), *acc);

@@ -97,17 +97,14 @@ unsafe impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn mul_pow2(self, x: Self::V, n: Self::V) -> Self::V {
+    fn exponent_from_low_bits(self, a: Self::V) -> Self::V {
         // SAFETY: `self` proves that the CPU has AVX2.
-        unsafe {
-            let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
-            _mm256_mul_ps(x, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent)))
-        }
+        unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(a))) }
     }
 
     #[inline(always)]
-    fn round(self, a: Self::V) -> Self::V {
-        // SAFETY: `self` proves that the CPU has AVX.
-        unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+    fn prefetch(self, p: *const f32) {
+        // SAFETY: a hint reads nothing, so any address is allowed.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
     }
 }

@@ -9,11 +9,14 @@ use super::Simd;
 pub fn exp<S: Simd>(s: S, x: S::V) -> S::V {
     // `max` and `min` give their second operand where the first is not a number: this order keeps NaN.
     let x = s.min(s.splat(88.0), s.max(s.splat(-87.0), x));
-    let n = s.round(s.mul(x, s.splat(std::f32::consts::LOG2_E)));
+    // Floats of this size are whole numbers: the sum rounds, and its last bits are the exponent of the result.
+    let shift = s.splat(1.5 * (1 << 23) as f32 + 127.0);
+    let t = s.fma(x, s.splat(std::f32::consts::LOG2_E), shift);
+    let n = s.sub(t, shift);
     let r = s.fma(n, s.splat(-0.693_359_4), x);
     let r = s.fma(n, s.splat(2.121_944_4e-4), r);
-    let p = s.add(s.fma(s.mul(exp_tail(s, r), r), r, r), s.splat(1.0));
-    s.mul_pow2(p, n)
+    let one = s.splat(1.0);
+    s.mul(s.fma(s.fma(exp_tail(s, r), r, one), r, one), s.exponent_from_low_bits(t))
 }
 
 /// `(e^r - 1 - r) / r^2` for `|r|` up to `ln 2 / 2`.

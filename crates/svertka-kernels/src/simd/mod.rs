@@ -51,10 +51,11 @@ pub unsafe trait Simd: Copy + Send + Sync + 'static {
     fn sqrt(self, a: Self::V) -> Self::V;
     /// `yes` in the lanes where `a > b`, else `no`.
     fn if_gt(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
-    /// `x * 2^n` for the integer nearest to `n`; lanes of `n` between -126 and 127.
-    fn mul_pow2(self, x: Self::V, n: Self::V) -> Self::V;
-    /// Nearest integer.
-    fn round(self, a: Self::V) -> Self::V;
+    /// The float whose exponent field is the eight low bits of `a`, and its sign bit the ninth.
+    fn exponent_from_low_bits(self, a: Self::V) -> Self::V;
+    /// Asks for the cache line at `p`, for the second-level cache; any address will do. Nothing where the instruction set can't.
+    #[inline(always)]
+    fn prefetch(self, _p: *const f32) {}
 
     /// The lanes as an array.
     #[inline(always)]

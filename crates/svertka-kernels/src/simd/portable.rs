@@ -78,14 +78,7 @@ unsafe impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn mul_pow2(self, x: Self::V, n: Self::V) -> Self::V {
-        lanes(|i| x[i] * f32::from_bits(((n[i] as i32 + 127) as u32) << 23))
-    }
-
-    #[inline(always)]
-    fn round(self, a: Self::V) -> Self::V {
-        // Adding and taking away 1.5 * 2^23 rounds to nearest even without a library call.
-        const MAGIC: f32 = 12_582_912.0;
-        lanes(|i| (a[i] + MAGIC) - MAGIC)
+    fn exponent_from_low_bits(self, a: Self::V) -> Self::V {
+        lanes(|i| f32::from_bits(a[i].to_bits() << 23))
     }
 }
