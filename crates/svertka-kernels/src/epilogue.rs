@@ -5,6 +5,7 @@
 //! right after the store of a tile, while it lies in the first-level cache.
 
 use crate::activation::{self, Activation};
+use crate::cpu::Isa;
 use crate::layout::BLOCK;
 use crate::simd::Simd;
 use crate::threads::SharedMut;
@@ -48,7 +49,7 @@ impl<'a> Epilogue<'a> {
     ///
     /// # Panics
     /// Where bias or residual have another length.
-    pub(crate) fn finish(&self, channels: usize, y: SharedMut<'a>) -> Finish<'a> {
+    pub(crate) fn finish(&self, isa: Isa, channels: usize, y: SharedMut<'a>) -> Finish<'a> {
         assert!(self.bias.is_none_or(|bias| bias.len() == channels), "bias");
         let residual = self.residual.map(|residual| match residual {
             Residual::Apart(values) => {
@@ -63,13 +64,14 @@ impl<'a> Epilogue<'a> {
             _ => (f32::NEG_INFINITY, f32::INFINITY),
         };
         let rest = self.activation.filter(|f| !matches!(f, Activation::Relu | Activation::Clip { .. }));
-        Finish { bias: self.bias, residual, low, high, rest, y }
+        Finish { isa, bias: self.bias, residual, low, high, rest, y }
     }
 }
 
 /// An [`Epilogue`] and the output that it is for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Finish<'a> {
+    isa: Isa,
     bias: Option<&'a [f32]>,
     /// As long as `y`.
     residual: Option<*const f32>,
@@ -107,15 +109,25 @@ impl Finish<'_> {
         }
     }
 
-    /// Applies what bounds can't say to cells that have been stored.
+    /// Applies what bounds can't say to cells that have been stored, at most [`CELLS`] of them.
     ///
     /// # Safety
     /// The output has eight values at each place, and no other job touches them.
     #[inline(always)]
-    pub(crate) unsafe fn settle<S: Simd>(&self, s: S, places: impl Iterator<Item = usize>) {
+    pub(crate) unsafe fn settle(&self, places: impl Iterator<Item = usize>) {
         if let Some(function) = self.rest {
+            let mut list = [0; CELLS];
+            let mut count = 0;
+            for (slot, place) in list.iter_mut().zip(places) {
+                *slot = place;
+                count += 1;
+            }
+            // Not inlined into every tile: all functions would be.
             // SAFETY: the caller's promise.
-            unsafe { activation::apply_to_cells(s, function, self.y.as_ptr(), places) };
+            unsafe { activation::apply_to_cells(self.isa, function, self.y.as_ptr(), &list[..count]) };
         }
     }
 }
+
+/// Cells of the largest tile.
+const CELLS: usize = 16;

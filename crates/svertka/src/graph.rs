@@ -146,6 +146,11 @@ impl Graph {
         &mut self.parameters
     }
 
+    /// The parameters' tensors alone.
+    pub(crate) fn into_parameters(self) -> Vec<Tensor> {
+        self.parameters
+    }
+
     /// The parameters' values, in the order of [`Graph::parameters`].
     pub fn parameter_values(&self) -> &[Value] {
         &self.parameter_values

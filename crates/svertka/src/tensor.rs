@@ -57,6 +57,11 @@ impl Tensor {
         Self { data: Buffer::zeroed(len), shape }
     }
 
+    /// A shape whose elements are elsewhere.
+    pub(crate) fn placeholder(shape: Vec<usize>) -> Self {
+        Self { shape, data: Buffer::default() }
+    }
+
     /// A tensor without axes.
     pub fn scalar(value: f32) -> Self {
         Self { shape: vec![], data: Buffer::from(&[value][..]) }

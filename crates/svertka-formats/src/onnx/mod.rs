@@ -22,12 +22,14 @@
 //! ```
 
 mod attribute;
+mod outline;
 pub mod proto;
 mod scan;
 mod tensor;
 
 use prost::Message;
 
+pub use outline::{outline, read_floats, read_tensor};
 pub use proto::*;
 
 use crate::detect::describe;

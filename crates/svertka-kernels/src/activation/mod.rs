@@ -4,7 +4,7 @@
 //! either is not a number, and here that is always the data.
 //! The gradient of a piecewise function there is that of its left piece.
 
-use crate::cpu::Cpu;
+use crate::cpu::{Cpu, Isa, WithSimd};
 use crate::elementwise::{Lanewise, map};
 use crate::simd::Simd;
 
@@ -238,19 +238,27 @@ pub fn backward(cpu: &Cpu, activation: Activation, saved: &[f32], dy: Option<&[f
 ///
 /// # Safety
 /// `y` may be read and written there.
-#[inline(always)]
-pub(crate) unsafe fn apply_to_cells<S: Simd>(
-    s: S,
-    activation: Activation,
+pub(crate) unsafe fn apply_to_cells(isa: Isa, activation: Activation, y: *mut f32, places: &[usize]) {
+    with_function!(activation, f => isa.dispatch(Cells { f, y, places }));
+}
+
+/// Work of [`apply_to_cells`], which alone makes one.
+struct Cells<'a, F> {
+    f: F,
     y: *mut f32,
-    places: impl Iterator<Item = usize>,
-) {
-    with_function!(activation, f => {
-        for at in places {
-            // SAFETY: the caller's promise.
-            unsafe { s.store(y.add(at), f.value(s, s.load(y.add(at)))) };
+    places: &'a [usize],
+}
+
+impl<F: Function> WithSimd for Cells<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        for &at in self.places {
+            // SAFETY: the promise that was made to `apply_to_cells`.
+            unsafe { s.store(self.y.add(at), self.f.value(s, s.load(self.y.add(at)))) };
         }
-    });
+    }
 }
 
 /// One function, its parameters in the implementing type.

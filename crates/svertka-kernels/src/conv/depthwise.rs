@@ -107,7 +107,7 @@ impl Depthwise {
             "elements that the pass writes"
         );
         assert_eq!(packed.len(), self.packed_len(), "packed weight");
-        let finish = epilogue.finish(self.channels, SharedMut::new(y));
+        let finish = epilogue.finish(cpu.isa, self.channels, SharedMut::new(y));
         cpu.threads.run(self.block_sets * self.chunks, |job, _| {
             cpu.isa.dispatch(Job { plan: self, x, packed, finish, job });
         });
@@ -168,7 +168,7 @@ impl Job<'_> {
             for (acc, cell) in acc.iter().zip(cells) {
                 self.finish.store(s, unit * plan.write_cells * BLOCK + cell.write, *acc);
             }
-            self.finish.settle(s, cells.iter().map(|cell| unit * plan.write_cells * BLOCK + cell.write));
+            self.finish.settle(cells.iter().map(|cell| unit * plan.write_cells * BLOCK + cell.write));
         }
     }
 }

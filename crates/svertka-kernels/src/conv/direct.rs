@@ -180,7 +180,7 @@ impl Direct {
         assert_eq!(x.len(), self.batch * self.read.image_len(), "elements that the pass reads");
         assert_eq!(y.len(), self.batch * self.write.image_len(), "elements that the pass writes");
         assert_eq!(packed.len(), self.packed_len(), "packed weight");
-        let finish = epilogue.finish(self.write.channels, SharedMut::new(y));
+        let finish = epilogue.finish(cpu.isa, self.write.channels, SharedMut::new(y));
         let jobs = self.batch.checked_div(self.group_images).unwrap_or(0) * self.chunks * self.panel_sets;
         cpu.threads.run(jobs, |job, _| cpu.isa.dispatch(Job { plan: self, x, packed, finish, job }));
     }
@@ -294,7 +294,7 @@ impl Job<'_> {
             for j in 0..NV {
                 let block = y + j * plan.write.cells * BLOCK;
                 // SAFETY: the places that the tile has written.
-                unsafe { self.finish.settle(s, cells.iter().map(|cell| block + cell.write)) };
+                unsafe { self.finish.settle(cells.iter().map(|cell| block + cell.write)) };
             }
         }
     }

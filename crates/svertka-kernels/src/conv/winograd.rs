@@ -205,7 +205,7 @@ impl Winograd {
         let (inputs, products) = scratch[..self.scratch_len(threads)]
             .split_at_mut(self.scratch_len(threads) - threads * self.products_len());
         let (inputs, products) = (SharedMut::new(inputs), SharedMut::new(products));
-        let finish = epilogue.finish(self.write.channels, SharedMut::new(y));
+        let finish = epilogue.finish(cpu.isa, self.write.channels, SharedMut::new(y));
         let pass = Pass { plan: self, x, packed, finish };
         let (input_len, products_len, blocks) = (self.input_len(), self.products_len(), self.read.blocks());
         if self.chunks >= MANY_CHUNKS {
@@ -429,7 +429,7 @@ impl Products<'_> {
                         unsafe { self.pass.finish.store(s, at, s.add(cell, bias)) };
                     }
                     // SAFETY: as above.
-                    unsafe { self.pass.finish.settle(s, places) };
+                    unsafe { self.pass.finish.settle(places) };
                 }
             }
         }

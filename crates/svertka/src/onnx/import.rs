@@ -1,22 +1,40 @@
 //! An ONNX model as a graph.
 
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::sync::Arc;
 
 use svertka_formats::Error as FormatError;
-use svertka_formats::onnx::{DataType, Dim, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+use svertka_formats::onnx::{self, DataType, Dim, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+
+use svertka_kernels::geometry::checked_product;
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Source, Value};
 use crate::ops::{self, Flatten, Linear, Operator};
 use crate::tensor::Tensor;
 
-/// The graph of a model in which the inputs named in `bound` are constants with these values.
-pub(super) fn graph(model: &ModelProto, bound: &[TensorProto]) -> Result<Graph> {
+/// A model to be read.
+pub(super) struct Origin<'a> {
+    pub(super) model: &'a ModelProto,
+    /// Inputs that are constants with these values.
+    pub(super) bound: &'a [TensorProto],
+    /// The file in which the model left elements of tensors.
+    pub(super) file: Option<Arc<File>>,
+    /// Whether parameters may stay there.
+    pub(super) leave: bool,
+}
+
+/// The graph of a model, and the tensors of those parameters that are still in the file, by their index; the graph has placeholders for them.
+pub(super) fn graph(origin: Origin<'_>) -> Result<(Graph, HashMap<usize, TensorProto>)> {
+    let Origin { model, bound, file, leave } = origin;
     let source = model.graph.as_ref().ok_or_else(|| Error::argument("ONNX", "graph", "a graph", "none"))?;
     let opset = model.opset_import.iter().find(|entry| matches!(entry.domain.as_str(), "" | "ai.onnx"));
     let mut reader = Reader {
+        file,
+        leave,
         graph: Graph::new(),
+        left: HashMap::new(),
         shapes: vec![],
         values: HashMap::new(),
         constants: source
@@ -65,11 +83,15 @@ pub(super) fn graph(model: &ModelProto, bound: &[TensorProto]) -> Result<Graph> 
             value.ok_or_else(|| Error::argument("ONNX", "output", "a value of the graph", &output.name))?;
         reader.graph.outputs.push(value);
     }
-    Ok(reader.graph)
+    Ok((reader.graph, reader.left))
 }
 
 struct Reader {
+    file: Option<Arc<File>>,
+    leave: bool,
     graph: Graph,
+    /// Parameters whose elements are still in the file.
+    left: HashMap<usize, TensorProto>,
     /// Of every value so far, for a batch of one.
     shapes: Vec<Vec<usize>>,
     values: HashMap<String, Value>,
@@ -174,7 +196,14 @@ impl Import<'_> {
         if let Some(value) = self.reader.values.get(&name) {
             return Ok(*value);
         }
-        let tensor = self.constant(i)?;
+        let proto = self.constant_proto(i)?;
+        let leave = self.reader.leave && is_floats_in_file(proto);
+        let tensor =
+            if leave { Tensor::placeholder(proto.shape().map_err(format_error)?) } else { self.constant(i)? };
+        if leave {
+            let proto = proto.clone();
+            self.reader.left.insert(self.reader.graph.parameters().len(), proto);
+        }
         let value = self.reader.parameter(&name, tensor);
         self.reader.values.insert(name, value);
         Ok(value)
@@ -208,7 +237,7 @@ impl Import<'_> {
     /// # Errors
     /// Where it is not.
     pub fn constant(&self, i: usize) -> Result<Tensor> {
-        tensor_of(self.constant_proto(i)?)
+        tensor_of(self.constant_proto(i)?, self.reader.file.as_deref())
     }
 
     /// The integers of input `i`, which must be a constant.
@@ -216,7 +245,12 @@ impl Import<'_> {
     /// # Errors
     /// Where it is not.
     pub fn constant_ints(&self, i: usize) -> Result<Vec<i64>> {
-        self.constant_proto(i)?.ints().map_err(format_error)
+        let proto = self.constant_proto(i)?;
+        match (proto.place_in_file(), self.reader.file.as_deref()) {
+            (Some(_), Some(mut file)) => onnx::read_tensor(&mut file, proto).and_then(|tensor| tensor.ints()),
+            _ => proto.ints(),
+        }
+        .map_err(format_error)
     }
 
     /// The element type of input `i`, which must be a constant.
@@ -380,6 +414,24 @@ impl Import<'_> {
     }
 }
 
-fn tensor_of(proto: &TensorProto) -> Result<Tensor> {
-    Tensor::new(proto.shape().map_err(format_error)?, &proto.floats().map_err(format_error)?)
+/// Whether a model left a tensor of floats in its file, as many as its shape says.
+fn is_floats_in_file(proto: &TensorProto) -> bool {
+    let floats = proto.shape().ok().and_then(|shape| checked_product("dims", &shape).ok());
+    let bytes = floats.map(|floats| size_of::<f32>() as u64 * floats as u64);
+    let place = proto.place_in_file().map(|(_, length)| length);
+    proto.data_type == DataType::Float as i32 && place.is_some() && place == bytes
+}
+
+/// The tensor with its elements, which may be in `file`.
+pub(super) fn tensor_of(proto: &TensorProto, file: Option<&File>) -> Result<Tensor> {
+    let shape = proto.shape().map_err(format_error)?;
+    let Some(mut file) = file.filter(|_| proto.place_in_file().is_some()) else {
+        return Tensor::new(shape, &proto.floats().map_err(format_error)?);
+    };
+    if is_floats_in_file(proto) {
+        let mut tensor = Tensor::zeros(shape);
+        onnx::read_floats(&mut file, proto, tensor.data_mut()).map_err(format_error)?;
+        return Ok(tensor);
+    }
+    tensor_of(&onnx::read_tensor(&mut file, proto).map_err(format_error)?, None)
 }

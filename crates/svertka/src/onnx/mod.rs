@@ -6,18 +6,22 @@ mod attributes;
 mod export;
 mod import;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 use svertka_formats::Limits;
 use svertka_formats::onnx as proto;
 
 pub use export::{Attributes, Export};
 pub use import::Import;
+use import::Origin;
 
 use crate::data::{Preprocessing, Resize};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
+use crate::tensor::Tensor;
 use crate::write_file::write_file;
 
 /// Keys of `metadata_props` that this library writes.
@@ -45,6 +49,19 @@ pub struct Model {
     pub preprocessing: Option<Preprocessing>,
     /// Other entries of the file's metadata.
     pub metadata: BTreeMap<String, String>,
+}
+
+/// Parameters that are still in their file, by their index.
+pub(crate) struct Left {
+    file: Arc<File>,
+    tensors: HashMap<usize, proto::TensorProto>,
+}
+
+impl Left {
+    /// The tensor of parameter `index`, if it is here.
+    pub(crate) fn read(&self, index: usize) -> Result<Option<Tensor>> {
+        self.tensors.get(&index).map(|tensor| import::tensor_of(tensor, Some(&self.file))).transpose()
+    }
 }
 
 impl Model {
@@ -83,10 +100,28 @@ impl Model {
     /// # Errors
     /// Where the file can't be read, is no ONNX, or holds what this library does not know; the message names the node.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(Error::io(path))?;
-        let model = proto::decode(&bytes, &Limits::default()).map_err(Error::format(path))?;
-        Self::from_proto(&model, &[]).map_err(|error| error.within(&path.display().to_string()))
+        Ok(Self::load_leaving(path.as_ref(), false)?.0)
+    }
+
+    /// As [`Model::load`]; with `leave` the large parameters stay in the file, and the graph has placeholders for them.
+    pub(crate) fn load_leaving(path: &Path, leave: bool) -> Result<(Self, Left)> {
+        let mut file = File::open(path).map_err(Error::io(path))?;
+        let outline = proto::outline(&mut file, &Limits::default());
+        let model = match outline {
+            Ok(model) => model,
+            // What is no ONNX at all is said better by who sees the whole.
+            Err(error) => {
+                let bytes = std::fs::read(path).map_err(Error::io(path))?;
+                return Err(Error::format(path)(
+                    proto::decode(&bytes, &Limits::default()).err().unwrap_or(error),
+                ));
+            }
+        };
+        let file = Arc::new(file);
+        let origin = Origin { model: &model, bound: &[], file: Some(Arc::clone(&file)), leave };
+        let read = Self::from_origin(origin).map_err(|error| error.within(&path.display().to_string()))?;
+        let (model, tensors) = read;
+        Ok((model, Left { file, tensors }))
     }
 
     /// Writes an ONNX file, under another name first, so that an earlier one is never lost.
@@ -112,10 +147,11 @@ impl Model {
     /// As [`Model::load`].
     pub fn from_bytes_bound(bytes: &[u8], bound: &[proto::TensorProto]) -> Result<Self> {
         let model = proto::decode(bytes, &Limits::default()).map_err(Error::format("ONNX"))?;
-        Self::from_proto(&model, bound)
+        Ok(Self::from_origin(Origin { model: &model, bound, file: None, leave: false })?.0)
     }
 
-    fn from_proto(model: &proto::ModelProto, bound: &[proto::TensorProto]) -> Result<Self> {
+    fn from_origin(origin: Origin<'_>) -> Result<(Self, HashMap<usize, proto::TensorProto>)> {
+        let model = origin.model;
         let mut metadata: BTreeMap<String, String> =
             model.metadata_props.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect();
         let labels = parse(&mut metadata, LABELS)?.unwrap_or_default();
@@ -123,7 +159,8 @@ impl Model {
         if let Some(preprocessing) = &preprocessing {
             preprocessing.validate()?;
         }
-        Ok(Self { graph: import::graph(model, bound)?, labels, preprocessing, metadata })
+        let (graph, left) = import::graph(origin)?;
+        Ok((Self { graph, labels, preprocessing, metadata }, left))
     }
 
     /// The bytes of an ONNX file.

@@ -42,7 +42,7 @@ pub enum Weights {
 /// # Ok::<(), svertka::Error>(())
 /// ```
 pub struct Plan {
-    constant: Vec<Step>,
+    constant: Vec<ConstantStep>,
     steps: Vec<Step>,
     /// Whether the constant steps have run.
     ready: bool,
@@ -54,6 +54,15 @@ pub struct Plan {
     outputs: Vec<(usize, usize, Vec<usize>)>,
     input_shapes: Vec<Vec<usize>>,
     parameters: usize,
+    /// Elements of all memory.
+    elements: usize,
+}
+
+/// A step whose outputs depend on parameters only.
+struct ConstantStep {
+    step: Step,
+    /// Slots that nothing reads any more.
+    release: Vec<usize>,
 }
 
 struct Step {
@@ -89,6 +98,70 @@ impl<'a> Memory<'a> {
             Location::Parameter(index) => self.parameters[index].data(),
             Location::Input(index) => self.inputs[index].data(),
         }
+    }
+}
+
+impl Step {
+    /// The parameters that it reads.
+    fn parameters(&self) -> impl Iterator<Item = usize> {
+        self.inputs.iter().filter_map(|location| match location {
+            Location::Parameter(index) => Some(*index),
+            _ => None,
+        })
+    }
+}
+
+/// The memory that steps work in.
+struct Work<'a> {
+    slots: &'a mut [Buffer],
+    scratch: &'a mut Buffer,
+    taken: &'a mut Vec<Output>,
+}
+
+impl Work<'_> {
+    /// Runs a step whose outputs are yet to get their memory.
+    fn make(
+        &mut self,
+        constant: &mut ConstantStep,
+        cpu: &Cpu,
+        parameters: &[Tensor],
+        observe: &mut impl FnMut(&str, Duration),
+    ) {
+        for &(slot, len) in &constant.step.outputs {
+            if self.slots[slot].len() != len {
+                self.slots[slot] = Buffer::zeroed(len);
+            }
+        }
+        self.step(&mut constant.step, cpu, parameters, &[], 0, observe);
+        constant.release.iter().for_each(|&slot| self.slots[slot] = Buffer::default());
+    }
+
+    fn step(
+        &mut self,
+        step: &mut Step,
+        cpu: &Cpu,
+        parameters: &[Tensor],
+        inputs: &[&Tensor],
+        seed: u64,
+        observe: &mut impl FnMut(&str, Duration),
+    ) {
+        let start = Instant::now();
+        let take =
+            |&(slot, len): &(usize, usize)| Output { buffer: std::mem::take(&mut self.slots[slot]), len };
+        self.taken.extend(step.outputs.iter().map(take));
+        let memory = Memory { slots: self.slots, parameters, inputs };
+        let mut io = Io {
+            inputs: Inputs { locations: &step.inputs, memory },
+            outputs: self.taken,
+            scratch: &mut self.scratch[..step.scratch],
+            in_place: step.in_place,
+            seed,
+        };
+        (step.kernel)(cpu, &mut io);
+        for (&(slot, _), output) in step.outputs.iter().zip(self.taken.drain(..)) {
+            self.slots[slot] = output.buffer;
+        }
+        observe(&step.name, start.elapsed());
     }
 }
 
@@ -132,27 +205,47 @@ impl Plan {
         mut observe: impl FnMut(&str, Duration),
     ) -> Result<()> {
         self.check(parameters, inputs)?;
+        let mut work = Work { slots: &mut self.slots, scratch: &mut self.scratch, taken: &mut self.taken };
         let constant = if self.ready { &mut [][..] } else { &mut self.constant[..] };
-        for step in constant.iter_mut().chain(&mut self.steps) {
-            let start = Instant::now();
-            self.taken.extend(
-                step.outputs
-                    .iter()
-                    .map(|&(slot, len)| Output { buffer: std::mem::take(&mut self.slots[slot]), len }),
-            );
-            let memory = Memory { slots: &self.slots, parameters, inputs };
-            let mut io = Io {
-                inputs: Inputs { locations: &step.inputs, memory },
-                outputs: &mut self.taken,
-                scratch: &mut self.scratch[..step.scratch],
-                in_place: step.in_place,
-                seed,
-            };
-            (step.kernel)(cpu, &mut io);
-            for (&(slot, _), output) in step.outputs.iter().zip(self.taken.drain(..)) {
-                self.slots[slot] = output.buffer;
+        for constant in constant {
+            work.make(constant, cpu, parameters, &mut observe);
+        }
+        for step in &mut self.steps {
+            work.step(step, cpu, parameters, inputs, seed, &mut observe);
+        }
+        self.ready = true;
+        Ok(())
+    }
+
+    /// Does what depends on parameters only, in an order in which each is in memory for as short as can be: `load` gives parameters of which
+    /// `parameters` has placeholders, and has them again afterwards unless the plan reads them in each run.
+    ///
+    /// # Errors
+    /// Where `load` has one.
+    pub(crate) fn prepare(
+        &mut self,
+        cpu: &Cpu,
+        parameters: &mut [Tensor],
+        load: impl Fn(usize) -> Result<Option<Tensor>>,
+    ) -> Result<()> {
+        let mut work = Work { slots: &mut self.slots, scratch: &mut self.scratch, taken: &mut self.taken };
+        for constant in &mut self.constant {
+            let mut loaded = vec![];
+            for index in constant.step.parameters() {
+                if let Some(tensor) = load(index)? {
+                    parameters[index] = tensor;
+                    loaded.push(index);
+                }
             }
-            observe(&step.name, start.elapsed());
+            work.make(constant, cpu, parameters, &mut |_, _| {});
+            for index in loaded {
+                parameters[index] = Tensor::placeholder(parameters[index].shape().to_vec());
+            }
+        }
+        for index in self.steps.iter().flat_map(Step::parameters) {
+            if let Some(tensor) = load(index)? {
+                parameters[index] = tensor;
+            }
         }
         self.ready = true;
         Ok(())
@@ -199,8 +292,6 @@ impl Plan {
 
     /// Bytes of all buffers, parameters and inputs not counted.
     pub fn memory(&self) -> usize {
-        let elements: usize =
-            self.slots.iter().map(|slot| slot.capacity()).sum::<usize>() + self.scratch.capacity();
-        elements * size_of::<f32>()
+        self.elements * size_of::<f32>()
     }
 }

@@ -6,7 +6,7 @@ use svertka_kernels::Buffer;
 use svertka_kernels::layout::{blocked_len, to_blocked, to_plain};
 
 use super::slots::Slots;
-use super::{Location, Plan, Step, Weights};
+use super::{ConstantStep, Location, Plan, Step, Weights};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, Source, Value};
 use crate::ops::{Kernel, Layouts, Lowered, Shapes, elements};
@@ -223,6 +223,11 @@ impl<'a> Planner<'a> {
         for (physical, _) in &outputs {
             self.physicals[*physical].last = usize::MAX;
         }
+        // What only constant steps read is let go when they are done.
+        let mut kept = vec![false; self.physicals.len()];
+        outputs.iter().for_each(|(physical, _)| kept[*physical] = true);
+        let running = self.steps.iter().filter(|step| !step.constant);
+        running.flat_map(|step| &step.inputs).for_each(|&physical| kept[physical] = true);
         let mut slots = Slots::default();
         let mut slot_of = vec![usize::MAX; self.physicals.len()];
         let (mut constant, mut steps) = (Vec::new(), Vec::new());
@@ -262,11 +267,6 @@ impl<'a> Planner<'a> {
                 in_place: replaced.is_some(),
                 scratch: step.scratch,
             };
-            // Constant values keep their slots: they must outlive the run that made them.
-            if step.constant {
-                constant.push(ready);
-                continue;
-            }
             let mut dead: Vec<usize> = step
                 .inputs
                 .iter()
@@ -276,6 +276,13 @@ impl<'a> Planner<'a> {
                 .collect();
             dead.sort_unstable();
             dead.dedup();
+            // Constant values have slots of their own: they outlive the run that made them.
+            if step.constant {
+                dead.retain(|&physical| !kept[physical]);
+                let release = dead.iter().map(|&physical| slot_of[physical]).collect();
+                constant.push(ConstantStep { step: ready, release });
+                continue;
+            }
             for physical in dead {
                 if replaced != Some(physical) {
                     slots.free(slot_of[physical]);
@@ -287,13 +294,18 @@ impl<'a> Planner<'a> {
         let outputs = outputs
             .map(|(physical, shape)| (slot_of[physical], self.physicals[physical].len, shape))
             .collect();
-        let scratch = steps.iter().chain(&constant).map(|step| step.scratch).max().unwrap_or(0);
+        let all = || steps.iter().chain(constant.iter().map(|constant| &constant.step));
+        let scratch = all().map(|step| step.scratch).max().unwrap_or(0);
+        let most = all().map(|step| step.outputs.len()).max().unwrap_or(0);
         let elements: usize = slots.lens.iter().sum::<usize>().saturating_add(scratch);
         if elements > MAX_ELEMENTS {
             let expected = format!("at most {MAX_ELEMENTS} numbers in memory at a time");
             return Err(Error::argument("Plan", "inputs", expected, elements));
         }
-        let most = steps.iter().chain(&constant).map(|step| step.outputs.len()).max().unwrap_or(0);
+        // Slots of constant values get their memory when these are made.
+        for constant in &constant {
+            constant.step.outputs.iter().for_each(|&(slot, _)| slots.lens[slot] = 0);
+        }
         Ok(Plan {
             constant,
             steps,
@@ -304,6 +316,7 @@ impl<'a> Planner<'a> {
             outputs,
             input_shapes,
             parameters,
+            elements,
         })
     }
 }
