@@ -90,7 +90,7 @@ unsafe fn rows<S: Simd, R: Row<S>, const MR: usize, const NV: usize, const BLOCK
     for step in steps {
         // SAFETY: the caller's promise.
         unsafe {
-            if BLOCKS && step.k == BLOCK {
+            if BLOCKS && S::UNROLLS_BLOCKS && step.k == BLOCK {
                 for k in 0..BLOCK {
                     product(s, &mut sum, &a, &b, step.a + k * stride_a, step.b + k * stride_b);
                 }

@@ -26,6 +26,9 @@ pub unsafe trait Simd: Copy + Send + Sync + 'static {
     type V: Copy;
     /// Sixteen `f32`: `[Self::V; 2]`, or one register where there are such.
     type Panel: Row<Self>;
+    /// Whether a product over the eight channels of a block is unrolled. Not where the sums leave so few registers that scalars which the
+    /// compiler loads ahead have no place.
+    const UNROLLS_BLOCKS: bool = true;
 
     /// `x` in all lanes.
     fn splat(self, x: f32) -> Self::V;
