@@ -11,7 +11,8 @@ use crate::simd::{LANES, Row, Simd};
 use crate::threads::share;
 
 /// Rows of the largest [`tile`]. With two vectors of `b`, twelve sums, one broadcast and two operands are 15 of the 16 registers of AVX2;
-/// one more and LLVM spills in the loop.
+/// one more and LLVM spills in the loop. On NEON, 24 sums, a panel of 4 and a scalar are 29 of 32. On AVX-512, where a panel is one register, the six
+/// sums are three quarters of the products that two units of latency four have in flight. `.ci/spills` reads the loops of each.
 pub(crate) const ROWS: usize = 6;
 
 /// Rows of the largest [`lane_tile`]: more sums than the FMA units have in flight, and a 3x3 weight gradient in one piece.
