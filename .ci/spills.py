@@ -2,7 +2,7 @@
 
 The tile of six rows by sixteen (kernels/src/conv/tile.rs) lives in registers to the last one; one more live vector, and each step of the loop stores and
 reloads it. No test of results sees that. So this reads the disassembly of a linked release program, as it is shipped: in every instruction set's instance
-of the convolutions that run the tile, it looks for the unrolled product of a block and checks the loop around it.
+of the convolutions that run the tile, it looks for the products of six rows and checks the loop around them. A seventh row makes it fail on AVX2 and NEON; the 32 registers of AVX-512 have place for it.
 
 Usage: spills.py OBJDUMP PROGRAM. The program has its symbols, mangled as v0, which name the kernel that an instance is of.
 """
