@@ -2,10 +2,10 @@
 
 use std::sync::OnceLock;
 
-use crate::simd::{Avx2, Portable, Simd};
+use crate::simd::{Avx2, Avx512, Neon, Portable, Simd};
 use crate::threads::Threads;
 
-/// The environment variable that forces an instruction set: `portable` or `avx2`.
+/// The environment variable that forces an instruction set: `portable`, `avx2`, `avx512` or `neon`.
 pub const ISA_VARIABLE: &str = "SVERTKA_ISA";
 
 /// An instruction set that this library has kernels for.
@@ -16,6 +16,10 @@ pub enum Isa {
     Portable,
     /// x86-64 with AVX2 and FMA.
     Avx2,
+    /// x86-64 with AVX-512F and AVX-512VL.
+    Avx512,
+    /// AArch64 with NEON.
+    Neon,
 }
 
 /// An instruction set was asked for that is unknown or that this CPU lacks.
@@ -41,6 +45,8 @@ impl Isa {
     pub fn available() -> Vec<Self> {
         let mut list = vec![Self::Portable];
         list.extend(Avx2::detect().map(|_| Self::Avx2));
+        list.extend(Avx512::detect().map(|_| Self::Avx512));
+        list.extend(Neon::detect().map(|_| Self::Neon));
         list
     }
 
@@ -74,6 +80,8 @@ impl Isa {
         match self {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Neon => "neon",
         }
     }
 
@@ -81,12 +89,24 @@ impl Isa {
     #[inline]
     pub fn dispatch<W: WithSimd>(self, work: W) -> W::Output {
         match self {
-            Self::Avx2 => match Avx2::detect() {
-                Some(simd) => simd.run(work),
-                None => work.with_simd(Portable),
-            },
-            Self::Portable => work.with_simd(Portable),
+            Self::Avx2 => {
+                if let Some(simd) = Avx2::detect() {
+                    return simd.run(work);
+                }
+            }
+            Self::Avx512 => {
+                if let Some(simd) = Avx512::detect() {
+                    return simd.run(work);
+                }
+            }
+            Self::Neon => {
+                if let Some(simd) = Neon::detect() {
+                    return simd.run(work);
+                }
+            }
+            Self::Portable => {}
         }
+        work.with_simd(Portable)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Every algorithm on every instruction set against the loops of the definition, over a table and over generated geometries.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use proptest::prelude::*;
 use svertka_kernels::conv::{Algorithm, Forward, InputGradient, WeightGradient};
 use svertka_kernels::epilogue::Epilogue;
@@ -158,6 +160,18 @@ struct Results {
     db: Vec<f32>,
 }
 
+impl Results {
+    /// A number that differs where a bit does.
+    fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        [&self.y[..], &self.dx, &self.dw, &self.db]
+            .iter()
+            .flat_map(|part| part.iter())
+            .for_each(|x| x.to_bits().hash(&mut hasher));
+        hasher.finish()
+    }
+}
+
 impl Case {
     fn new(g: ConvGeometry) -> Self {
         let (in_cells, out_cells) = (cells(g.input), cells(g.output));
@@ -279,6 +293,22 @@ fn named_geometries_agree_with_the_definition() {
                 let results = case.run(algorithm, &cpu, 0.0);
                 case.check(&results, &format!("{name}, {algorithm:?}, {isa:?}"));
             }
+        }
+    }
+}
+
+/// Instruction sets of another architecture are compared by what this prints: `.ci/aarch64` does.
+#[test]
+#[expect(clippy::print_stdout, reason = "the bits, to be compared with those of another architecture")]
+fn fused_instruction_sets_give_the_same_bits() {
+    let fused: Vec<Isa> = Isa::available().into_iter().filter(|isa| *isa != Isa::Portable).collect();
+    for (name, g) in named() {
+        let case = Case::new(g);
+        for algorithm in algorithms(&g) {
+            let results = fused.iter().map(|&isa| case.run(algorithm, &Cpu::with_isa(isa, 1), 0.0).digest());
+            let digests: Vec<u64> = results.collect();
+            assert!(digests.windows(2).all(|two| two[0] == two[1]), "{name}, {algorithm:?}: {fused:?}");
+            println!("bits of {name}, {algorithm:?}: {:x?}", digests.first());
         }
     }
 }

@@ -7,11 +7,12 @@
 //! Sums run over steps and then over `k`, in one order for every number of rows, so results do not depend on how pixels are cut into tiles.
 
 use crate::layout::BLOCK;
-use crate::simd::{LANES, Simd};
+use crate::simd::{LANES, Row, Simd};
 use crate::threads::share;
 
 /// Rows of the largest [`tile`]. With two vectors of `b`, twelve sums, one broadcast and two operands are 15 of the 16 registers of AVX2;
-/// one more and LLVM spills in the loop.
+/// one more and LLVM spills in the loop. On NEON, 24 sums, a panel of 4 and a scalar are 29 of 32. On AVX-512, where a panel is one register, the six
+/// sums are three quarters of the products that two units of latency four have in flight. `.ci/spills` reads the loops of each.
 pub(crate) const ROWS: usize = 6;
 
 /// Rows of the largest [`lane_tile`]: more sums than the FMA units have in flight, and a 3x3 weight gradient in one piece.
@@ -39,16 +40,16 @@ pub(crate) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(
     a: [*const f32; MR],
     b: [*const f32; NV],
     steps: &[Step],
-    (stride_a, stride_b): (usize, usize),
+    strides: (usize, usize),
 ) {
-    let mut sum = *acc;
-    for step in steps {
-        for k in 0..step.k {
-            // SAFETY: the caller's promise.
-            unsafe { product(s, &mut sum, &a, &b, step.a + k * stride_a, step.b + k * stride_b) };
+    // SAFETY: the caller's promise.
+    unsafe {
+        if NV * LANES == PANEL {
+            rows::<S, S::Panel, MR, NV, false>(s, acc, a, b, steps, strides);
+        } else {
+            rows::<S, [S::V; NV], MR, NV, false>(s, acc, a, b, steps, strides);
         }
     }
-    *acc = sum;
 }
 
 /// What a tile asks the caches for while it multiplies. Weights that come from memory would otherwise hold up the first tile of each panel.
@@ -107,23 +108,48 @@ pub(crate) unsafe fn tile_of_blocks<S: Simd, const MR: usize, const NV: usize>(
     steps: &[Step],
     mut ahead: impl Ahead,
 ) {
-    let mut sum = *acc;
+    // SAFETY: the caller's promise.
+    unsafe {
+        if NV * LANES == PANEL {
+            rows::<S, S::Panel, MR, NV, true>(s, acc, a, b, steps, (1, PANEL));
+        } else {
+            rows::<S, [S::V; NV], MR, NV, true>(s, acc, a, b, steps, (1, PANEL));
+        }
+    }
+}
+
+/// [`tile`] with sums of the type `R`; whole blocks are unrolled where `BLOCKS` says that there are such.
+///
+/// # Safety
+/// As for [`tile`].
+#[inline(always)]
+unsafe fn rows<S: Simd, R: Row<S>, const MR: usize, const NV: usize, const BLOCKS: bool>(
+    s: S,
+    acc: &mut [[S::V; NV]; MR],
+    a: [*const f32; MR],
+    b: [*const f32; NV],
+    steps: &[Step],
+    (stride_a, stride_b): (usize, usize),
+) {
+    let mut sum = acc.map(|acc| R::join(s, &acc));
     for step in steps {
         ahead.step(s);
         // SAFETY: the caller's promise.
         unsafe {
-            if step.k == BLOCK {
+            if BLOCKS && S::UNROLLS_BLOCKS && step.k == BLOCK {
                 for k in 0..BLOCK {
-                    product(s, &mut sum, &a, &b, step.a + k, step.b + k * PANEL);
+                    product(s, &mut sum, &a, &b, step.a + k * stride_a, step.b + k * stride_b);
                 }
             } else {
                 for k in 0..step.k {
-                    product(s, &mut sum, &a, &b, step.a + k, step.b + k * PANEL);
+                    product(s, &mut sum, &a, &b, step.a + k * stride_a, step.b + k * stride_b);
                 }
             }
         }
     }
-    *acc = sum;
+    for (acc, sum) in acc.iter_mut().zip(sum) {
+        sum.split(s, acc);
+    }
 }
 
 /// One `k` of [`tile`].
@@ -131,9 +157,9 @@ pub(crate) unsafe fn tile_of_blocks<S: Simd, const MR: usize, const NV: usize>(
 /// # Safety
 /// The scalars of `a` at `at_a` and the vectors of `b` at `at_b` are readable.
 #[inline(always)]
-unsafe fn product<S: Simd, const MR: usize, const NV: usize>(
+unsafe fn product<S: Simd, R: Row<S>, const MR: usize, const NV: usize>(
     s: S,
-    sum: &mut [[S::V; NV]; MR],
+    sum: &mut [R; MR],
     a: &[*const f32; MR],
     b: &[*const f32; NV],
     at_a: usize,
@@ -145,12 +171,10 @@ unsafe fn product<S: Simd, const MR: usize, const NV: usize>(
         // SAFETY: the caller's promise.
         *vector = unsafe { s.load(b.add(at_b)) };
     }
+    let row = R::join(s, &vectors);
     for (sum, a) in sum.iter_mut().zip(a) {
         // SAFETY: the caller's promise.
-        let a = s.splat(unsafe { *a.add(at_a) });
-        for (sum, vector) in sum.iter_mut().zip(vectors) {
-            *sum = s.fma(a, vector, *sum);
-        }
+        *sum = sum.fma(s, unsafe { *a.add(at_a) }, row);
     }
 }
 

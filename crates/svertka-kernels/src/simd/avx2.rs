@@ -9,7 +9,10 @@ use crate::cpu::WithSimd;
 
 /// Proof that the CPU has AVX2 and FMA. Made by [`Avx2::detect`] only.
 #[derive(Clone, Copy, Debug)]
-pub struct Avx2(());
+pub struct Avx2(
+    #[cfg(target_arch = "x86_64")] (),
+    #[cfg(not(target_arch = "x86_64"))] std::convert::Infallible,
+);
 
 #[cfg(not(target_arch = "x86_64"))]
 impl Avx2 {
@@ -19,8 +22,8 @@ impl Avx2 {
     }
 
     /// Unreachable, since no value exists on this architecture.
-    pub fn run<W: WithSimd>(self, work: W) -> W::Output {
-        work.with_simd(super::Portable)
+    pub fn run<W: WithSimd>(self, _: W) -> W::Output {
+        match self.0 {}
     }
 }
 
@@ -60,6 +63,7 @@ macro_rules! by_intrinsic {
 // SAFETY: a value is made only after detection of AVX2 and FMA, and no more is used.
 unsafe impl Simd for Avx2 {
     type V = __m256;
+    type Panel = [Self::V; 2];
 
     by_intrinsic! {
         add(a, b) = _mm256_add_ps;

@@ -4,10 +4,14 @@
 //! `#[inline(always)]` throughout, and entered through [`Isa::dispatch`](crate::cpu::Isa::dispatch), which compiles them for the instruction set.
 
 mod avx2;
+mod avx512;
 mod math;
+mod neon;
 mod portable;
 
 pub use avx2::Avx2;
+pub use avx512::Avx512;
+pub use neon::Neon;
 pub use portable::Portable;
 
 /// Lanes of a vector; one block of a blocked activation.
@@ -20,6 +24,11 @@ pub const LANES: usize = 8;
 pub unsafe trait Simd: Copy + Send + Sync + 'static {
     /// Eight `f32`.
     type V: Copy;
+    /// Sixteen `f32`: `[Self::V; 2]`, or one register where there are such.
+    type Panel: Row<Self>;
+    /// Whether a product over the eight channels of a block is unrolled. Not where the sums leave so few registers that scalars which the
+    /// compiler loads ahead have no place.
+    const UNROLLS_BLOCKS: bool = true;
 
     /// `x` in all lanes.
     fn splat(self, x: f32) -> Self::V;
@@ -99,6 +108,37 @@ pub unsafe trait Simd: Copy + Send + Sync + 'static {
     fn sum(self, v: Self::V) -> f32 {
         let l = self.to_array(v);
         ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]))
+    }
+}
+
+/// Vectors side by side, as the sums and operands in one row of a matrix product.
+pub trait Row<S: Simd>: Copy {
+    /// The row of these vectors, as many as it has.
+    fn join(s: S, vectors: &[S::V]) -> Self;
+    /// Writes the vectors of the row, as many as it has.
+    fn split(self, s: S, vectors: &mut [S::V]);
+    /// `a * b + self`, fused where the instruction set can.
+    fn fma(self, s: S, a: f32, b: Self) -> Self;
+}
+
+impl<S: Simd, const N: usize> Row<S> for [S::V; N] {
+    #[inline(always)]
+    fn join(_: S, vectors: &[S::V]) -> Self {
+        std::array::from_fn(|i| vectors[i])
+    }
+
+    #[inline(always)]
+    fn split(self, _: S, vectors: &mut [S::V]) {
+        vectors.copy_from_slice(&self);
+    }
+
+    #[inline(always)]
+    fn fma(mut self, s: S, a: f32, b: Self) -> Self {
+        let a = s.splat(a);
+        for (sum, b) in self.iter_mut().zip(b) {
+            *sum = s.fma(a, b, *sum);
+        }
+        self
     }
 }
 

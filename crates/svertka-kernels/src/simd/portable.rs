@@ -14,6 +14,7 @@ fn lanes(f: impl FnMut(usize) -> f32) -> [f32; LANES] {
 // SAFETY: no special instruction is used.
 unsafe impl Simd for Portable {
     type V = [f32; LANES];
+    type Panel = [Self::V; 2];
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {

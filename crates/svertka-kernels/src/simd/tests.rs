@@ -40,6 +40,95 @@ impl WithSimd for Lanes {
     }
 }
 
+/// What every fused instruction set is to the bit: correctly rounded operations, lane by lane.
+#[derive(Clone, Copy)]
+struct Exact;
+
+macro_rules! as_portable {
+    ($($name:ident($($arg:ident),+);)*) => {$(
+        fn $name(self, $($arg: Self::V),+) -> Self::V {
+            Portable.$name($($arg),+)
+        }
+    )*};
+}
+
+// SAFETY: no special instruction is used.
+unsafe impl Simd for Exact {
+    type V = [f32; LANES];
+    type Panel = [Self::V; 2];
+
+    as_portable! {
+        add(a, b);
+        sub(a, b);
+        mul(a, b);
+        div(a, b);
+        max(a, b);
+        min(a, b);
+        sqrt(a);
+        if_gt(a, b, yes, no);
+        mul_pow2(x, n);
+    }
+
+    fn splat(self, x: f32) -> Self::V {
+        [x; LANES]
+    }
+
+    unsafe fn load(self, p: *const f32) -> Self::V {
+        // SAFETY: the caller's promise.
+        unsafe { Portable.load(p) }
+    }
+
+    unsafe fn store(self, p: *mut f32, v: Self::V) {
+        // SAFETY: the caller's promise.
+        unsafe { Portable.store(p, v) }
+    }
+
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
+    }
+
+    fn round(self, a: Self::V) -> Self::V {
+        a.map(f32::round_ties_even)
+    }
+}
+
+/// The results of operations and functions, as bits.
+struct Bits;
+
+impl WithSimd for Bits {
+    type Output = Vec<u32>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) -> Vec<u32> {
+        let mut bits = vec![];
+        let mut take = |v: S::V| bits.extend(s.to_array(v).map(f32::to_bits));
+        let numbers: [f32; 8] = [0.0, -0.0, 1e-40, -0.1, 2.5, -3.5, f32::INFINITY, f32::NEG_INFINITY];
+        for shift in 0..LANES {
+            let (a, mut b) = (s.from_slice(&numbers), numbers);
+            b.rotate_left(shift);
+            let b = s.from_slice(&b);
+            [s.max(a, b), s.min(a, b), s.if_gt(a, b, a, b), s.round(a)].into_iter().for_each(&mut take);
+        }
+        let nan = s.splat(f32::NAN);
+        [s.max(nan, s.splat(1.0)), s.min(nan, s.splat(1.0))].into_iter().for_each(&mut take);
+        for i in -900..=900i16 {
+            let x = f32::from(i) * 0.103;
+            let v = s.from_slice(&A.map(|a| x + a.clamp(-1.0, 1.0)));
+            let w = s.from_slice(&B.map(|b| x * b));
+            [exp(s, v), exp_m1(s, v), ln_1p_exp(s, v), sigmoid(s, v), tanh(s, v), erf(s, v)]
+                .into_iter()
+                .for_each(&mut take);
+            [s.fma(v, w, s.splat(0.3)), s.div(v, w), s.sqrt(s.mul(v, v)), s.sub(v, w)]
+                .into_iter()
+                .for_each(&mut take);
+            let mut panel = [s.splat(0.0); 2];
+            S::Panel::join(s, &[v, w]).fma(s, x + 0.7, S::Panel::join(s, &[w, v])).split(s, &mut panel);
+            panel.into_iter().for_each(&mut take);
+        }
+        bits
+    }
+}
+
 struct Functions;
 
 impl WithSimd for Functions {
@@ -80,6 +169,14 @@ fn reference_erf(x: f64) -> f64 {
 #[test]
 fn operations_agree_with_plain_arithmetic() {
     Isa::available().into_iter().for_each(|isa| isa.dispatch(Lanes));
+}
+
+#[test]
+fn fused_instruction_sets_give_the_same_bits() {
+    let exact = Bits.with_simd(Exact);
+    for isa in Isa::available().into_iter().filter(|isa| *isa != Isa::Portable) {
+        assert!(isa.dispatch(Bits) == exact, "{isa:?}");
+    }
 }
 
 #[test]

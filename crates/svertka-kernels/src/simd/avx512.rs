@@ -1,0 +1,128 @@
+//! x86-64 with AVX-512 (F and VL).
+//!
+//! Vectors of eight are those of AVX2, encoded with all 32 registers; what is new is [`Simd::Panel`], one register of sixteen.
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::*;
+
+use super::Avx2;
+#[cfg(target_arch = "x86_64")]
+use super::{Row, Simd};
+use crate::cpu::WithSimd;
+
+/// Proof that the CPU has AVX-512F, AVX-512VL, AVX2 and FMA. Made by [`Avx512::detect`] only.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx512(Avx2);
+
+#[cfg(not(target_arch = "x86_64"))]
+impl Avx512 {
+    /// Never on this architecture.
+    pub fn detect() -> Option<Self> {
+        None
+    }
+
+    /// Unreachable, since no value exists on this architecture.
+    pub fn run<W: WithSimd>(self, work: W) -> W::Output {
+        self.0.run(work)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Avx512 {
+    /// The proof, where the CPU has the instructions.
+    #[inline]
+    pub fn detect() -> Option<Self> {
+        let wide = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl");
+        Avx2::detect().filter(|_| wide).map(Self)
+    }
+
+    /// Runs `work` in a function compiled for AVX-512.
+    #[inline]
+    pub fn run<W: WithSimd>(self, work: W) -> W::Output {
+        #[target_feature(enable = "avx2,fma,avx512f,avx512vl")]
+        fn inner<W: WithSimd>(simd: Avx512, work: W) -> W::Output {
+            work.with_simd(simd)
+        }
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { inner(self, work) }
+    }
+}
+
+/// Implements arithmetic on one to four vectors as AVX2 does.
+#[cfg(target_arch = "x86_64")]
+macro_rules! by_avx2 {
+    ($($name:ident($($arg:ident),+);)*) => {$(
+        #[inline(always)]
+        fn $name(self, $($arg: __m256),+) -> __m256 {
+            self.0.$name($($arg),+)
+        }
+    )*};
+}
+
+#[cfg(target_arch = "x86_64")]
+// SAFETY: a value is made only after detection of AVX-512F, AVX-512VL, AVX2 and FMA, and no more is used.
+unsafe impl Simd for Avx512 {
+    type V = __m256;
+    type Panel = __m512;
+
+    by_avx2! {
+        add(a, b);
+        sub(a, b);
+        mul(a, b);
+        div(a, b);
+        fma(a, b, c);
+        max(a, b);
+        min(a, b);
+        sqrt(a);
+        if_gt(a, b, yes, no);
+        mul_pow2(x, n);
+        round(a);
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::V {
+        self.0.splat(x)
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> Self::V {
+        // SAFETY: the caller promises eight readable floats.
+        unsafe { self.0.load(p) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: Self::V) {
+        // SAFETY: the caller promises eight writable floats.
+        unsafe { self.0.store(p, v) }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Row<Avx512> for __m512 {
+    #[inline(always)]
+    fn join(_: Avx512, vectors: &[__m256]) -> Self {
+        let [low, high] = vectors else { unreachable!("a panel is two vectors") };
+        // SAFETY: a value of `Avx512` proves that the CPU has AVX-512F.
+        unsafe {
+            let high = _mm256_castps_pd(*high);
+            let low = _mm512_castps_pd(_mm512_castps256_ps512(*low));
+            _mm512_castpd_ps(_mm512_insertf64x4::<1>(low, high))
+        }
+    }
+
+    #[inline(always)]
+    fn split(self, _: Avx512, vectors: &mut [__m256]) {
+        let [low, high] = vectors else { unreachable!("a panel is two vectors") };
+        // SAFETY: a value of `Avx512` proves that the CPU has AVX-512F.
+        unsafe {
+            *low = _mm512_castps512_ps256(self);
+            *high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(self)));
+        }
+    }
+
+    #[inline(always)]
+    fn fma(self, _: Avx512, a: f32, b: Self) -> Self {
+        // SAFETY: a value of `Avx512` proves that the CPU has AVX-512F.
+        unsafe { _mm512_fmadd_ps(_mm512_set1_ps(a), b, self) }
+    }
+}
