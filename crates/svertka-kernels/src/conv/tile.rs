@@ -45,9 +45,9 @@ pub(crate) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         if NV * LANES == PANEL {
-            rows::<S, S::Panel, MR, NV, false>(s, acc, a, b, steps, strides);
+            rows::<S, S::Panel, MR, NV, false>(s, acc, a, b, steps, strides, Resting);
         } else {
-            rows::<S, [S::V; NV], MR, NV, false>(s, acc, a, b, steps, strides);
+            rows::<S, [S::V; NV], MR, NV, false>(s, acc, a, b, steps, strides, Resting);
         }
     }
 }
@@ -106,14 +106,14 @@ pub(crate) unsafe fn tile_of_blocks<S: Simd, const MR: usize, const NV: usize>(
     a: [*const f32; MR],
     b: [*const f32; NV],
     steps: &[Step],
-    mut ahead: impl Ahead,
+    ahead: impl Ahead,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
         if NV * LANES == PANEL {
-            rows::<S, S::Panel, MR, NV, true>(s, acc, a, b, steps, (1, PANEL));
+            rows::<S, S::Panel, MR, NV, true>(s, acc, a, b, steps, (1, PANEL), ahead);
         } else {
-            rows::<S, [S::V; NV], MR, NV, true>(s, acc, a, b, steps, (1, PANEL));
+            rows::<S, [S::V; NV], MR, NV, true>(s, acc, a, b, steps, (1, PANEL), ahead);
         }
     }
 }
@@ -130,6 +130,7 @@ unsafe fn rows<S: Simd, R: Row<S>, const MR: usize, const NV: usize, const BLOCK
     b: [*const f32; NV],
     steps: &[Step],
     (stride_a, stride_b): (usize, usize),
+    mut ahead: impl Ahead,
 ) {
     let mut sum = acc.map(|acc| R::join(s, &acc));
     for step in steps {

@@ -75,8 +75,12 @@ unsafe impl Simd for Avx512 {
         min(a, b);
         sqrt(a);
         if_gt(a, b, yes, no);
-        mul_pow2(x, n);
-        round(a);
+        exponent_from_low_bits(a);
+    }
+
+    #[inline(always)]
+    fn prefetch(self, p: *const f32) {
+        self.0.prefetch(p);
     }
 
     #[inline(always)]

@@ -82,8 +82,7 @@ unsafe impl Simd for Neon {
         min(a, b) = vbslq_f32(vcltq_f32(a, b), a, b);
         sqrt(a) = vsqrtq_f32(a);
         if_gt(a, b, yes, no) = vbslq_f32(vcgtq_f32(a, b), yes, no);
-        mul_pow2(x, n) = vmulq_f32(x, vreinterpretq_f32_s32(vshlq_n_s32::<23>(vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127)))));
-        round(a) = vrndnq_f32(a);
+        exponent_from_low_bits(a) = vreinterpretq_f32_s32(vshlq_n_s32::<23>(vreinterpretq_s32_f32(a)));
     }
 
     #[inline(always)]

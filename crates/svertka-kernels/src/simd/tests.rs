@@ -66,7 +66,7 @@ unsafe impl Simd for Exact {
         min(a, b);
         sqrt(a);
         if_gt(a, b, yes, no);
-        mul_pow2(x, n);
+        exponent_from_low_bits(a);
     }
 
     fn splat(self, x: f32) -> Self::V {
@@ -86,10 +86,6 @@ unsafe impl Simd for Exact {
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
         std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
     }
-
-    fn round(self, a: Self::V) -> Self::V {
-        a.map(f32::round_ties_even)
-    }
 }
 
 /// The results of operations and functions, as bits.
@@ -107,7 +103,9 @@ impl WithSimd for Bits {
             let (a, mut b) = (s.from_slice(&numbers), numbers);
             b.rotate_left(shift);
             let b = s.from_slice(&b);
-            [s.max(a, b), s.min(a, b), s.if_gt(a, b, a, b), s.round(a)].into_iter().for_each(&mut take);
+            [s.max(a, b), s.min(a, b), s.if_gt(a, b, a, b), s.exponent_from_low_bits(a)]
+                .into_iter()
+                .for_each(&mut take);
         }
         let nan = s.splat(f32::NAN);
         [s.max(nan, s.splat(1.0)), s.min(nan, s.splat(1.0))].into_iter().for_each(&mut take);
