@@ -43,6 +43,7 @@ mod error;
 mod function;
 pub mod gradient;
 pub mod graph;
+pub mod measure;
 pub mod models;
 mod network;
 pub mod onnx;
