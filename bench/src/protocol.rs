@@ -169,7 +169,11 @@ mod tests {
         const MIB: usize = 1 << 20;
         let holder = |_: &Keys<'_>| {
             let held = vec![1u8; 64 * MIB];
-            Ok(Box::new(move || Ok(assert_eq!(held[held.len() / 2], 1))) as Job<'static>)
+            let job = move || {
+                assert_eq!(held[held.len() / 2], 1);
+                Ok(())
+            };
+            Ok(Box::new(job) as Job<'static>)
         };
         let got = answers("setup\nrun 0 1\nrss", holder);
         let sizes: Vec<f64> = got[2].split(' ').skip(1).map(|word| word.parse().unwrap()).collect();

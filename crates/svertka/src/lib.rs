@@ -64,7 +64,7 @@ pub use function::{
 pub use graph::{Graph, Value};
 pub use network::{ConvTransposeSpec, FractionalSize, Network, PoolSpec, ResizeMode, ResizeSpec};
 pub use onnx::Model;
-pub use plan::{Plan, Weights};
+pub use plan::{Plan, StepInfo, Weights};
 pub use spec::{ConvSpec, Padding, PaddingMode, Sizes};
 pub use svertka_formats as formats;
 pub use svertka_kernels as kernels;

@@ -9,7 +9,8 @@ use svertka_kernels::{Buffer, Cpu};
 
 use super::layers::Layer;
 use super::{filled, numbers};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::plan::MAX_ELEMENTS;
 
 /// A layer with its weight packed once, as in inference. The input is blocked, but that of a first layer, of fewer channels than a block, which
 /// is a plain picture and is arranged in each run.
@@ -39,6 +40,7 @@ impl LayerRun {
     /// Where the layer's sizes do not fit together.
     pub fn new(layer: &Layer, batch: usize, cpu: &Cpu) -> Result<Self> {
         let g = layer.geometry(batch)?;
+        expect_memory(&g)?;
         let planes = |channels, cells: [usize; 3]| Planes { batch, channels, pixels: cells.iter().product() };
         let [near, far] = [planes(g.in_channels, g.input), planes(g.out_channels, g.output)];
         let (input, output) = if layer.transposed { (far, near) } else { (near, far) };
@@ -193,6 +195,18 @@ impl LayerStep {
     pub fn gradients(&self, cpu: &Cpu) -> [Buffer; 3] {
         [plain(self.forward.input, &self.dx, cpu), self.dw.clone(), self.db.clone()]
     }
+}
+
+/// Refuses what would end in an allocation that fails.
+fn expect_memory(g: &ConvGeometry) -> Result<()> {
+    let [input, output] = [(g.in_channels, g.input), (g.out_channels, g.output)]
+        .map(|(channels, cells)| blocked_len(g.batch, channels, cells.iter().product()));
+    let elements = input.saturating_add(output).saturating_add(g.weight_len());
+    if elements > MAX_ELEMENTS {
+        let expected = format!("at most {MAX_ELEMENTS} numbers in memory at a time");
+        return Err(Error::argument("layer", "batch", expected, format!("{}: {elements}", g.batch)));
+    }
+    Ok(())
 }
 
 fn plain(planes: Planes, blocked: &[f32], cpu: &Cpu) -> Buffer {

@@ -7,7 +7,10 @@
 //! let cpu = Cpu::new(1);
 //! let (_, layer) = LAYERS.iter().find(|(name, _)| *name == "dw3x3_960_7").expect("a layer of the list");
 //! let mut run = LayerRun::new(layer, 1, &cpu)?;
-//! let times = Times::of(&repeat(Duration::from_millis(2), 10, || Ok(run.run(&cpu)))?);
+//! let times = Times::of(&repeat(Duration::from_millis(2), 10, || {
+//!     run.run(&cpu);
+//!     Ok::<(), svertka::Error>(())
+//! })?);
 //! assert!(times.best <= times.median);
 //! assert_eq!(run.algorithm().name(), "depthwise");
 //! # Ok::<(), svertka::Error>(())
@@ -18,7 +21,7 @@ mod layers;
 
 use std::time::{Duration, Instant};
 
-use svertka_kernels::Buffer;
+use svertka_kernels::{Buffer, Cpu, peak};
 
 pub use layer_run::{LayerRun, LayerStep};
 pub use layers::{LAYERS, Layer};
@@ -64,6 +67,17 @@ impl Times {
         let at = |index: usize| sorted.get(index).copied().unwrap_or_default();
         Self { median: at(sorted.len() / 2), best: at(0), runs: sorted.len() }
     }
+}
+
+/// GFLOP/s of a run of `macs` multiply-accumulates, two FLOPs each.
+pub fn gflops(macs: u64, time: Duration) -> f64 {
+    2e-9 * macs as f64 / time.as_secs_f64()
+}
+
+/// GFLOP/s that the threads could reach: the best of some readings of one core, a millisecond in all, for each thread.
+pub fn peak_gflops(cpu: &Cpu) -> f64 {
+    let readings = (0..32).map(|_| peak::core_gflops(cpu.isa));
+    readings.fold(0.0, f64::max) * cpu.threads.count() as f64
 }
 
 /// A tensor of numbers from -0.9 to 1.1 that look random and are the same everywhere.

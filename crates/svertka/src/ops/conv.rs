@@ -103,11 +103,13 @@ impl Operator for Conv {
 pub(super) fn lower_forward(plan: Forward, threads: usize) -> Lowered {
     let plan = Arc::new(plan);
     let (packer, packed, scratch) = (Arc::clone(&plan), plan.packed_len(), plan.scratch_len(threads));
+    let algorithm = plan.algorithm().name();
     Lowered::new(move |cpu, io| {
         let bias = (io.inputs.len() == 3).then(|| io.inputs.get(2));
         plan.run(cpu, io.inputs.get(0), io.inputs.get(1), bias, &mut io.outputs[0], io.scratch);
     })
     .scratch(scratch)
+    .algorithm(algorithm)
     .pack(1, packed, move |cpu, io| packer.pack(cpu, io.inputs.get(0), &mut io.outputs[0]))
 }
 
@@ -115,11 +117,13 @@ pub(super) fn lower_forward(plan: Forward, threads: usize) -> Lowered {
 pub(super) fn lower_input_gradient(plan: InputGradient, threads: usize) -> Lowered {
     let plan = Arc::new(plan);
     let (packer, packed, scratch) = (Arc::clone(&plan), plan.packed_len(), plan.scratch_len(threads));
+    let algorithm = plan.algorithm().name();
     Lowered::new(move |cpu, io| {
         let bias = (io.inputs.len() == 3).then(|| io.inputs.get(2));
         plan.run_with_bias(cpu, io.inputs.get(0), io.inputs.get(1), bias, &mut io.outputs[0], io.scratch);
     })
     .scratch(scratch)
+    .algorithm(algorithm)
     .pack(1, packed, move |cpu, io| packer.pack(cpu, io.inputs.get(0), &mut io.outputs[0]))
 }
 

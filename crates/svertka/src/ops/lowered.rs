@@ -15,6 +15,8 @@ pub struct Lowered {
     pub packs: Vec<Pack>,
     /// Whether output 0 may stand where input 0 stood; [`Io::in_place`] then says that it does.
     pub in_place: bool,
+    /// The way it is computed, where there are several.
+    pub algorithm: Option<&'static str>,
 }
 
 /// The making of a packed input.
@@ -30,7 +32,7 @@ pub struct Pack {
 impl Lowered {
     /// A kernel without scratch memory.
     pub fn new(kernel: impl FnMut(&Cpu, &mut Io<'_>) + Send + 'static) -> Self {
-        Self { kernel: Box::new(kernel), scratch: 0, packs: vec![], in_place: false }
+        Self { kernel: Box::new(kernel), scratch: 0, packs: vec![], in_place: false, algorithm: None }
     }
 
     /// With `scratch` elements of scratch memory.
@@ -44,6 +46,13 @@ impl Lowered {
     #[must_use]
     pub fn in_place(mut self) -> Self {
         self.in_place = true;
+        self
+    }
+
+    /// Names the algorithm, for those who look at a plan.
+    #[must_use]
+    pub fn algorithm(mut self, name: &'static str) -> Self {
+        self.algorithm = Some(name);
         self
     }
 
