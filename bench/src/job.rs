@@ -9,6 +9,7 @@ use svertka::measure::{Layer, LayerRun, LayerStep, numbers};
 use svertka::{Cpu, Graph, Model, Plan, Tensor, Weights};
 
 use crate::protocol::{Job, Keys};
+use crate::training;
 
 /// How activations lie at both ends of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +55,7 @@ pub(crate) fn set_up<'a>(keys: &Keys<'_>, variant: Variant, cpu: &'a Cpu) -> any
             planned(with_gradients(layer(keys)?.graph()?)?, batch, Weights::Changing, cpu)
         }
         ("net", "fwd", _) => planned(Model::load(text(keys, "onnx")?)?.graph, batch, Weights::Constant, cpu),
-        ("net", "train", _) => bail!("mode=train: whole networks are measured in inference only"),
+        ("net", "train", _) => training::step(text(keys, "name")?, batch, cpu),
         (kind, mode, _) => {
             bail!("expected kind=layer or net and mode=fwd or train, received kind={kind} mode={mode}")
         }
@@ -208,11 +209,8 @@ mod tests {
             (Variant::Nchw, LAYER.to_owned(), "ok"),
             (Variant::Nchw, LAYER.replace("fwd", "train"), "ok"),
             (Variant::Native, net.clone(), "ok"),
-            (
-                Variant::Nchw,
-                net.replace("fwd", "train"),
-                "err mode=train: whole networks are measured in inference only",
-            ),
+            (Variant::Nchw, net.replace("fwd", "train").replace("=x ", "=lenet5 "), "ok"),
+            (Variant::Native, net.replace("fwd", "train"), "err name=x: no network of ours"),
             (
                 Variant::Native,
                 LAYER.replace("fwd", "back"),

@@ -8,6 +8,7 @@
 mod job;
 mod protocol;
 mod resident;
+mod training;
 
 use std::env;
 use std::io;
