@@ -4,6 +4,7 @@
 
 mod commands;
 mod errors;
+mod network;
 mod open;
 mod output;
 mod progress;

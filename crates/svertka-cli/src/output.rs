@@ -35,6 +35,11 @@ pub(crate) fn thousands(number: u64) -> String {
     grouped
 }
 
+/// `1 x 3 x 224 x 224`
+pub(crate) fn by(sizes: &[usize]) -> String {
+    sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(" x ")
+}
+
 /// `1 picture`, `2,000 pictures`
 pub(crate) fn pictures(count: usize) -> String {
     format!("{} picture{}", thousands(count as u64), if count == 1 { "" } else { "s" })

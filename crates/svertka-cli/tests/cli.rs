@@ -360,7 +360,7 @@ fn killed_at_random_moments_a_run_loses_nothing_and_ends_with_the_same_bits() {
 fn help_version_and_closed_pipes() {
     let dir = tempfile::tempdir().unwrap();
     let help = ok(dir.path(), &[]).stdout;
-    for command in ["train", "predict", "eval", "inspect", "conv"] {
+    for command in ["train", "predict", "eval", "inspect", "conv", "bench"] {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
         assert!(ok(dir.path(), &[command, "--help"]).stdout.contains("Usage: svertka"));
     }

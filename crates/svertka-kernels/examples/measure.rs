@@ -4,16 +4,13 @@
 
 #![expect(clippy::print_stdout, reason = "a measuring program prints its table")]
 
-use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use svertka_kernels::conv::{Forward, InputGradient, WeightGradient};
-use svertka_kernels::cpu::WithSimd;
 use svertka_kernels::epilogue::Epilogue;
 use svertka_kernels::geometry::{ConvGeometry, Window};
 use svertka_kernels::layout::blocked_len;
-use svertka_kernels::simd::{LANES, Simd};
-use svertka_kernels::{Buffer, Cpu, matmul};
+use svertka_kernels::{Buffer, Cpu, matmul, peak};
 
 /// Name, then batch, input and output channels, groups, then input, kernel and stride along depth, height and width; padding is half the kernel.
 type Layer = (&'static str, [usize; 4], [usize; 3], [usize; 3], [usize; 3]);
@@ -144,38 +141,17 @@ fn measure(g: &ConvGeometry, cpu: &Cpu, time: Duration) -> Vec<String> {
 /// Runs `f` for some time, in turns with the register loop, and words its rate.
 fn rate(macs: u64, cpu: &Cpu, time: Duration, mut f: impl FnMut()) -> String {
     f();
-    let (start, mut times, mut peak) = (Instant::now(), vec![], 0.0f64);
+    let (start, mut times, mut most) = (Instant::now(), vec![], 0.0f64);
     while start.elapsed() < time || times.len() < 5 {
         let begin = Instant::now();
         f();
         times.push(begin.elapsed().as_secs_f64());
         if times.len() % 4 == 1 {
-            peak = peak.max(cpu.isa.dispatch(RegisterLoop));
+            most = most.max(peak::core_gflops(cpu.isa));
         }
     }
     times.sort_by(f64::total_cmp);
     let gflops = |seconds: f64| 2e-9 * macs as f64 / seconds;
     let (best, median) = (gflops(times[0]), gflops(times[times.len() / 2]));
-    format!("{best:7.1} ({median:6.1}) {:5.0} %", 100.0 * best / peak / cpu.threads.count() as f64)
-}
-
-/// GFLOP/s of ten chains of multiply-add in the registers of one core.
-struct RegisterLoop;
-
-impl WithSimd for RegisterLoop {
-    type Output = f64;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) -> f64 {
-        const CHAINS: usize = 10;
-        const TURNS: usize = 20_000;
-        let mut sums = [s.splat(black_box(1.0)); CHAINS];
-        let (a, b) = (s.splat(black_box(0.5)), s.splat(black_box(0.25)));
-        let begin = Instant::now();
-        for _ in 0..TURNS {
-            sums.iter_mut().for_each(|sum| *sum = s.fma(*sum, a, b));
-        }
-        black_box(sums.map(|sum| s.sum(sum)));
-        2e-9 * (TURNS * CHAINS * LANES) as f64 / begin.elapsed().as_secs_f64()
-    }
+    format!("{best:7.1} ({median:6.1}) {:5.0} %", 100.0 * best / most / cpu.threads.count() as f64)
 }

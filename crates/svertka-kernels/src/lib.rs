@@ -31,6 +31,7 @@ pub mod matmul;
 pub mod norm;
 pub mod optimizer_rule;
 pub mod pad;
+pub mod peak;
 pub mod planes;
 pub mod pool;
 pub mod prelu;

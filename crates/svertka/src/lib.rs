@@ -43,6 +43,7 @@ mod error;
 mod function;
 pub mod gradient;
 pub mod graph;
+pub mod measure;
 pub mod models;
 mod network;
 pub mod onnx;
@@ -64,7 +65,7 @@ pub use function::{
 pub use graph::{Graph, Value};
 pub use network::{ConvTransposeSpec, FractionalSize, Network, PoolSpec, ResizeMode, ResizeSpec};
 pub use onnx::Model;
-pub use plan::{Plan, Weights};
+pub use plan::{Plan, StepInfo, Weights};
 pub use session::Session;
 pub use spec::{ConvSpec, Padding, PaddingMode, Sizes};
 pub use svertka_formats as formats;

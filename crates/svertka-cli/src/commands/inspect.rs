@@ -1,14 +1,12 @@
 //! `svertka inspect`: a network's layers in one table.
 
 use std::io::{self, Write};
-use std::path::Path;
 
-use anyhow::bail;
 use serde_json::json;
-use svertka::{Graph, LayerCost, Model, Network, cost, models};
+use svertka::{LayerCost, cost};
 
-use crate::errors::usage;
-use crate::output::{self, Align, plain, thousands};
+use crate::network;
+use crate::output::{self, Align, by, plain, thousands};
 use crate::values;
 
 #[derive(clap::Args)]
@@ -31,8 +29,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let graph = args.graph()?;
-    let shapes = args.input_shapes(&graph)?;
+    let graph = network::graph(&args.network, args.input, args.classes)?;
+    let shapes = network::input_shapes(&args.network, &graph, args.input, args.batch as usize)?;
     let layers = cost(&graph, &shapes)?;
     let parameters = layers.iter().map(|layer| layer.parameters as u64).sum();
     let macs = layers.iter().map(|layer| layer.macs).sum();
@@ -69,43 +67,6 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Args {
-    fn graph(&self) -> anyhow::Result<Graph> {
-        let text = self.network.as_str();
-        if text.ends_with(".onnx") || Path::new(text).exists() {
-            if self.classes.is_some() {
-                return Err(usage("the argument '--classes' cannot be used with a model file"));
-            }
-            return Ok(Model::load(text)?.graph);
-        }
-        let entry = models::find(text);
-        let shape = self.input.unwrap_or_else(|| entry.map_or([3, 32, 32], |entry| entry.input));
-        let classes = self.classes.unwrap_or(if shape[1].max(shape[2]) > 64 { 1000 } else { 10 });
-        if entry.is_some() {
-            return Ok(models::build(text, &shape, classes, 0)?);
-        }
-        if self.classes.is_some() {
-            return Err(usage("the argument '--classes' cannot be used with layers: the last one says it"));
-        }
-        match Network::from_text(text, &shape, 0) {
-            Ok(network) => Ok(network.finish()),
-            // For a word that is no layer `build` names the networks too.
-            Err(error) => Err(models::build(text, &shape, classes, 0).err().unwrap_or(error).into()),
-        }
-    }
-
-    fn input_shapes(&self, graph: &Graph) -> anyhow::Result<Vec<Vec<usize>>> {
-        let batch = self.batch as usize;
-        let mut shapes = graph.input_shapes(batch);
-        if let (Some([channels, height, width]), Some(first)) = (self.input, shapes.first_mut()) {
-            *first = vec![batch, channels, height, width];
-        } else if graph.inputs().iter().any(|input| input.shape.iter().skip(1).any(Option::is_none)) {
-            bail!("{}: the sizes of its input are open: say them with --input CxHxW", self.network);
-        }
-        Ok(shapes)
-    }
-}
-
 fn row(layer: &LayerCost) -> Vec<String> {
     let none_if_zero = |number: u64| if number == 0 { String::new() } else { thousands(number) };
     vec![
@@ -117,9 +78,4 @@ fn row(layer: &LayerCost) -> Vec<String> {
         thousands(layer.bytes),
         by(&layer.receptive_field),
     ]
-}
-
-/// `1 x 3 x 224 x 224`
-fn by(sizes: &[usize]) -> String {
-    sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(" x ")
 }

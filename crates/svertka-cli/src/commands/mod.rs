@@ -1,5 +1,6 @@
 //! The commands, one file each. To add one, write its file and add its lines here.
 
+mod bench;
 mod conv;
 mod eval;
 mod inspect;
@@ -18,6 +19,8 @@ pub(crate) enum Command {
     Inspect(inspect::Args),
     /// Convolve numbers, with every option, and show the terms
     Conv(Box<conv::Args>),
+    /// Measure how fast a network, or each layer of a list, runs on this machine
+    Bench(bench::Args),
 }
 
 impl Command {
@@ -28,6 +31,7 @@ impl Command {
             Self::Eval(args) => eval::run(args),
             Self::Inspect(args) => inspect::run(args),
             Self::Conv(args) => conv::run(*args),
+            Self::Bench(args) => bench::run(args),
         }
     }
 }

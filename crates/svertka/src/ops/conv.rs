@@ -142,24 +142,26 @@ impl After {
 pub(super) fn lower_forward(plan: Forward, threads: usize, after: After) -> Lowered {
     let plan = Arc::new(plan);
     let (packer, packed, scratch) = (Arc::clone(&plan), plan.packed_len(), plan.scratch_len(threads));
+    let algorithm = plan.algorithm().name();
     let lowered = Lowered::new(move |cpu, io| {
         let epilogue = after.epilogue(io);
         plan.run(cpu, io.inputs.get(0), io.inputs.get(1), &epilogue, &mut io.outputs[0], io.scratch);
     });
     let pack = move |cpu: &_, io: &mut Io<'_>| packer.pack(cpu, io.inputs.get(0), &mut io.outputs[0]);
-    after.place(lowered.scratch(scratch).pack(1, packed, pack))
+    after.place(lowered.scratch(scratch).algorithm(algorithm).pack(1, packed, pack))
 }
 
 /// As [`lower_forward`] the other way: the transposed convolution.
 pub(super) fn lower_input_gradient(plan: InputGradient, threads: usize, after: After) -> Lowered {
     let plan = Arc::new(plan);
     let (packer, packed, scratch) = (Arc::clone(&plan), plan.packed_len(), plan.scratch_len(threads));
+    let algorithm = plan.algorithm().name();
     let lowered = Lowered::new(move |cpu, io| {
         let (dy, packed, epilogue) = (io.inputs.get(0), io.inputs.get(1), after.epilogue(io));
         plan.run_with_epilogue(cpu, dy, packed, &epilogue, &mut io.outputs[0], io.scratch);
     });
     let pack = move |cpu: &_, io: &mut Io<'_>| packer.pack(cpu, io.inputs.get(0), &mut io.outputs[0]);
-    after.place(lowered.scratch(scratch).pack(1, packed, pack))
+    after.place(lowered.scratch(scratch).algorithm(algorithm).pack(1, packed, pack))
 }
 
 /// The gradient of the input; inputs: gradient of the output, weight.

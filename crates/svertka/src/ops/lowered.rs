@@ -15,6 +15,8 @@ pub struct Lowered {
     pub packs: Vec<Pack>,
     /// The input where output 0 may stand; [`Io::in_place`] then says that it does.
     pub in_place: Option<usize>,
+    /// The way it is computed, where there are several.
+    pub algorithm: Option<&'static str>,
 }
 
 /// The making of a packed input.
@@ -30,7 +32,7 @@ pub struct Pack {
 impl Lowered {
     /// A kernel without scratch memory.
     pub fn new(kernel: impl FnMut(&Cpu, &mut Io<'_>) + Send + 'static) -> Self {
-        Self { kernel: Box::new(kernel), scratch: 0, packs: vec![], in_place: None }
+        Self { kernel: Box::new(kernel), scratch: 0, packs: vec![], in_place: None, algorithm: None }
     }
 
     /// With `scratch` elements of scratch memory.
@@ -50,6 +52,13 @@ impl Lowered {
     #[must_use]
     pub fn in_place_of(mut self, input: usize) -> Self {
         self.in_place = Some(input);
+        self
+    }
+
+    /// Names the algorithm, for those who look at a plan.
+    #[must_use]
+    pub fn algorithm(mut self, name: &'static str) -> Self {
+        self.algorithm = Some(name);
         self
     }
 

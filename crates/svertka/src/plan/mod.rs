@@ -18,6 +18,7 @@ use crate::graph::Graph;
 use crate::ops::{Inputs, Io, Kernel, Output};
 use crate::tensor::Tensor;
 use fusion::Fusion;
+pub(crate) use planner::MAX_ELEMENTS;
 use planner::{Planner, needed_nodes};
 
 /// Whether parameters change between runs.
@@ -65,8 +66,23 @@ struct ConstantStep {
     release: Vec<usize>,
 }
 
+/// What a step of a plan does.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+pub struct StepInfo {
+    /// The node's name; with `.pack`, `.reorder` or `.copy` behind what the step arranges for its node or value.
+    pub name: String,
+    /// The operator's name; none where the step only arranges.
+    pub op: Option<&'static str>,
+    /// Shape of the node's first output.
+    pub output_shape: Vec<usize>,
+    /// Multiply-accumulates, those on padding counted.
+    pub macs: u64,
+    /// The way it is computed, where there are several.
+    pub algorithm: Option<&'static str>,
+}
+
 struct Step {
-    name: String,
+    info: StepInfo,
     kernel: Kernel,
     inputs: Vec<Location>,
     /// Slot and used length of each output.
@@ -161,7 +177,7 @@ impl Work<'_> {
         for (&(slot, _), output) in step.outputs.iter().zip(self.taken.drain(..)) {
             self.slots[slot] = output.buffer;
         }
-        observe(&step.name, start.elapsed());
+        observe(&step.info.name, start.elapsed());
     }
 }
 
@@ -288,6 +304,12 @@ impl Plan {
     /// Where the graph has fewer outputs.
     pub fn output_shape(&self, index: usize) -> &[usize] {
         &self.outputs[index].2
+    }
+
+    /// The steps of each run, in their order. Those whose results are kept ([`Weights::Constant`]) are not among them: the first run has them
+    /// before the others.
+    pub fn steps(&self) -> impl ExactSizeIterator<Item = &StepInfo> {
+        self.steps.iter().map(|step| &step.info)
     }
 
     /// Bytes of all buffers, parameters and inputs not counted.

@@ -6,13 +6,13 @@ use svertka_kernels::Buffer;
 use svertka_kernels::layout::{blocked_len, to_blocked, to_plain};
 
 use super::slots::Slots;
-use super::{ConstantStep, Location, Plan, Step, Weights};
+use super::{ConstantStep, Location, Plan, Step, StepInfo, Weights};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node, Source, Value};
 use crate::ops::{Kernel, Layouts, Lowered, Shapes, elements};
 
 /// Numbers that a plan may hold: 64 GiB. A file that asks for more is an error, not an allocation that fails.
-const MAX_ELEMENTS: usize = 1 << 34;
+pub(crate) const MAX_ELEMENTS: usize = 1 << 34;
 
 /// The nodes that the outputs need, in order.
 pub(super) fn needed_nodes(graph: &Graph) -> Vec<usize> {
@@ -53,7 +53,7 @@ enum Place {
 }
 
 struct PlannedStep {
-    name: String,
+    info: StepInfo,
     kernel: Kernel,
     inputs: Vec<usize>,
     outputs: Vec<usize>,
@@ -85,8 +85,9 @@ impl<'a> Planner<'a> {
         let (read, made) = (shape(&node.inputs), shape(&node.outputs));
         let around = Shapes { inputs: &read, outputs: &made };
         let (layouts, lowered) = (node.op.layouts(&around), node.op.lower(&around, self.threads));
+        let macs = node.op.macs(&around);
         self.shapes = shapes;
-        let Lowered { kernel, scratch, packs, in_place } =
+        let Lowered { kernel, scratch, packs, in_place, algorithm } =
             lowered.map_err(|error| error.within(&node.name))?;
 
         let same = || {
@@ -122,8 +123,13 @@ impl<'a> Planner<'a> {
         }
         let lens: Vec<usize> =
             node.outputs.iter().zip(&outputs).map(|(value, layout)| self.len(*value, *layout)).collect();
-        let made =
-            self.step(node.name.clone(), Lowered { kernel, scratch, packs: vec![], in_place }, &read, &lens);
+        let lowered = Lowered { kernel, scratch, in_place, ..Lowered::new(|_, _| {}) };
+        let made = self.step(node.name.clone(), lowered, &read, &lens);
+        if let Some(PlannedStep { info, .. }) = self.steps.last_mut() {
+            let output_shape = node.outputs.first().map_or_else(Vec::new, |y| self.shapes[y.0].clone());
+            *info =
+                StepInfo { op: Some(node.op.name()), output_shape, macs, algorithm, ..std::mem::take(info) };
+        }
         for ((value, layout), physical) in node.outputs.iter().zip(outputs).zip(made) {
             self.by_value.insert((*value, layout), physical);
         }
@@ -202,7 +208,7 @@ impl<'a> Planner<'a> {
         let Lowered { kernel, scratch, in_place, .. } = lowered;
         let (inputs, in_place_of) = (inputs.to_vec(), in_place);
         self.steps.push(PlannedStep {
-            name,
+            info: StepInfo { name, ..StepInfo::default() },
             kernel,
             inputs,
             outputs: outputs.clone(),
@@ -256,7 +262,7 @@ impl<'a> Planner<'a> {
                 Place::Step => Location::Slot(slot_of[physical], self.physicals[physical].len),
             };
             let ready = Step {
-                name: step.name,
+                info: step.info,
                 kernel: step.kernel,
                 inputs: step.inputs.iter().map(locate).collect(),
                 outputs: step
