@@ -7,8 +7,7 @@ use std::sync::Arc;
 use svertka_formats::Error as FormatError;
 use svertka_formats::onnx::{self, DataType, Dim, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
-use svertka_kernels::geometry::checked_product;
-
+use super::elements::{is_floats_in_file, tensor_of};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Source, Value};
 use crate::ops::{self, Flatten, Linear, Operator};
@@ -412,26 +411,4 @@ impl Import<'_> {
         }
         Ok(false)
     }
-}
-
-/// Whether a model left a tensor of floats in its file, as many as its shape says.
-fn is_floats_in_file(proto: &TensorProto) -> bool {
-    let floats = proto.shape().ok().and_then(|shape| checked_product("dims", &shape).ok());
-    let bytes = floats.map(|floats| size_of::<f32>() as u64 * floats as u64);
-    let place = proto.place_in_file().map(|(_, length)| length);
-    proto.data_type == DataType::Float as i32 && place.is_some() && place == bytes
-}
-
-/// The tensor with its elements, which may be in `file`.
-pub(super) fn tensor_of(proto: &TensorProto, file: Option<&File>) -> Result<Tensor> {
-    let shape = proto.shape().map_err(format_error)?;
-    let Some(mut file) = file.filter(|_| proto.place_in_file().is_some()) else {
-        return Tensor::new(shape, &proto.floats().map_err(format_error)?);
-    };
-    if is_floats_in_file(proto) {
-        let mut tensor = Tensor::zeros(shape);
-        onnx::read_floats(&mut file, proto, tensor.data_mut()).map_err(format_error)?;
-        return Ok(tensor);
-    }
-    tensor_of(&onnx::read_tensor(&mut file, proto).map_err(format_error)?, None)
 }

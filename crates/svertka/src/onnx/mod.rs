@@ -3,6 +3,7 @@
 //! Only this module and the `import` and `export` functions of the operators know ONNX's names and attributes. Written files have opset 20.
 
 mod attributes;
+mod elements;
 mod export;
 mod import;
 
@@ -60,7 +61,7 @@ pub(crate) struct Left {
 impl Left {
     /// The tensor of parameter `index`, if it is here.
     pub(crate) fn read(&self, index: usize) -> Result<Option<Tensor>> {
-        self.tensors.get(&index).map(|tensor| import::tensor_of(tensor, Some(&self.file))).transpose()
+        self.tensors.get(&index).map(|tensor| elements::tensor_of(tensor, Some(&self.file))).transpose()
     }
 }
 
