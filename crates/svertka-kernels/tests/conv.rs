@@ -65,6 +65,13 @@ fn named() -> Vec<(&'static str, ConvGeometry)> {
         ),
         ("groups of a block", geometry([2, 32, 16, 2], [1, 5, 7], [1, 3, 2], one, one, same)),
         ("groups of four", geometry([2, 24, 24, 6], [1, 5, 7], [1, 3, 3], one, one, same)),
+        (
+            "groups of four, wide",
+            geometry([1, 12, 12, 3], [1, 5, 43], [1, 3, 4], [1, 1, 2], one, [(0, 0), (0, 1), (2, 1)]),
+        ),
+        ("groups of two", geometry([2, 22, 22, 11], [1, 5, 17], [1, 2, 3], one, [1, 1, 2], same)),
+        ("groups of two blocks", geometry([1, 32, 32, 2], [1, 4, 6], [1, 3, 3], one, one, none)),
+        ("groups of three blocks", geometry([1, 16, 48, 2], [1, 4, 9], [1, 3, 3], one, one, same)),
         ("groups of three to five", geometry([2, 9, 15, 3], [1, 5, 7], [1, 3, 3], one, one, same)),
         ("depthwise", geometry([2, 24, 24, 24], [1, 9, 8], [1, 3, 3], one, one, same)),
         (
@@ -74,6 +81,14 @@ fn named() -> Vec<(&'static str, ConvGeometry)> {
         (
             "depthwise, three axes",
             geometry([1, 11, 11, 11], [4, 3, 6], [3, 2, 3], one, [1, 1, 2], [(1, 1), (0, 0), (2, 2)]),
+        ),
+        (
+            "depthwise, wide",
+            geometry([2, 9, 9, 9], [1, 6, 45], [1, 3, 7], [1, 1, 2], [1, 2, 1], [(0, 0), (2, 0), (3, 5)]),
+        ),
+        (
+            "depthwise, stride and dilation",
+            geometry([1, 10, 10, 10], [1, 9, 61], [1, 2, 4], [1, 3, 4], [1, 2, 6], [(0, 0), (1, 1), (9, 7)]),
         ),
         ("depthwise, multiplier", geometry([2, 5, 10, 5], [1, 6, 7], [1, 3, 3], one, one, same)),
         (
@@ -403,11 +418,13 @@ fn gradients_are_the_adjoints_of_the_forward_pass() {
 }
 
 #[test]
-fn depthwise_and_winograd_are_chosen_where_they_pay_and_direct_elsewhere() {
+fn depthwise_grouped_and_winograd_are_chosen_where_they_pay_and_direct_elsewhere() {
     for (name, g) in named() {
         let depthwise = name.starts_with("depthwise") && !name.contains("multiplier");
         let expected = match name {
             _ if depthwise => Algorithm::Depthwise,
+            "groups of two blocks" | "groups of three to five" => Algorithm::Direct,
+            _ if name.starts_with("groups") => Algorithm::Grouped,
             _ if name.starts_with("squares") => Algorithm::WinogradFour,
             _ => Algorithm::Direct,
         };

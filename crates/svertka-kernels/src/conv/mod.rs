@@ -28,6 +28,8 @@
 
 mod depthwise;
 mod direct;
+mod grouped;
+mod rows;
 mod squares;
 mod sweep;
 pub(crate) mod tile;
@@ -38,8 +40,9 @@ mod winograd;
 use crate::cpu::Cpu;
 use crate::epilogue::Epilogue;
 use crate::geometry::ConvGeometry;
-use depthwise::{Depthwise, DepthwiseWeightGradient};
+use depthwise::DepthwiseWeightGradient;
 use direct::Direct;
+use rows::{Factors, Rows};
 use weight_gradient::DirectWeightGradient;
 use winograd::Winograd;
 
@@ -51,6 +54,8 @@ pub enum Algorithm {
     Direct,
     /// Vectors of channels that do not mix: as many groups as input and output channels.
     Depthwise,
+    /// Vectors of channels that mix with those of their own group only: groups of 2, 4 or whole blocks of 8, in and out.
+    Grouped,
     /// Winograd's filtering by squares of 2 x 2 outputs; not for weight gradients.
     WinogradTwo,
     /// Winograd's filtering by squares of 4 x 4 outputs; not for weight gradients.
@@ -59,13 +64,15 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// Every algorithm.
-    pub const ALL: [Self; 4] = [Self::Direct, Self::Depthwise, Self::WinogradTwo, Self::WinogradFour];
+    pub const ALL: [Self; 5] =
+        [Self::Direct, Self::Depthwise, Self::Grouped, Self::WinogradTwo, Self::WinogradFour];
 
     /// Lower-case name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Depthwise => "depthwise",
+            Self::Grouped => "grouped",
             Self::WinogradTwo => "winograd 2x2",
             Self::WinogradFour => "winograd 4x4",
         }
@@ -78,6 +85,7 @@ impl Algorithm {
             Self::Depthwise => {
                 geometry.groups == geometry.in_channels && geometry.groups == geometry.out_channels
             }
+            Self::Grouped => grouped::supports(geometry),
             Self::WinogradTwo | Self::WinogradFour => winograd::supports(geometry),
         }
     }
@@ -87,6 +95,8 @@ impl Algorithm {
         // With one channel in all, depthwise vectors would hold one real lane; the tile's do too, but it has more pixels in flight.
         if geometry.in_channels > 1 && Self::Depthwise.supports(geometry) {
             Self::Depthwise
+        } else if Self::Grouped.supports(geometry) && grouped::pays(geometry) {
+            Self::Grouped
         } else if Self::WinogradFour.supports(geometry) && winograd::pays(geometry) {
             Self::WinogradFour
         } else {
@@ -97,21 +107,21 @@ impl Algorithm {
 
 /// The algorithms of a pass.
 #[derive(Debug)]
-enum Plan<A, B> {
-    Direct(A),
-    Depthwise(B),
+enum Plan {
+    Direct(Direct),
+    Rows(Rows),
     Winograd(Winograd),
 }
 
 /// Constructors that the two passes with packed weights share.
 macro_rules! pass {
-    ($(#[$doc:meta])* $name:ident: $direct:expr, $depthwise:expr, $winograd:expr) => {
+    ($(#[$doc:meta])* $name:ident: $direct:expr, $rows:expr, $winograd:expr) => {
         $(#[$doc])*
         #[derive(Debug)]
         pub struct $name {
             geometry: ConvGeometry,
             algorithm: Algorithm,
-            plan: Plan<Direct, Depthwise>,
+            plan: Plan,
         }
 
         impl $name {
@@ -128,7 +138,8 @@ macro_rules! pass {
             fn planned(geometry: &ConvGeometry, algorithm: Algorithm) -> Self {
                 let plan = match algorithm {
                     Algorithm::Direct => Plan::Direct($direct(geometry)),
-                    Algorithm::Depthwise => Plan::Depthwise($depthwise(geometry)),
+                    Algorithm::Depthwise => Plan::Rows($rows(geometry, Factors::Own)),
+                    Algorithm::Grouped => Plan::Rows($rows(geometry, grouped::factors(geometry))),
                     Algorithm::WinogradTwo => Plan::Winograd($winograd(geometry, 2)),
                     Algorithm::WinogradFour => Plan::Winograd($winograd(geometry, 4)),
                 };
@@ -149,7 +160,7 @@ macro_rules! pass {
             pub fn packed_len(&self) -> usize {
                 match &self.plan {
                     Plan::Direct(plan) => plan.packed_len(),
-                    Plan::Depthwise(plan) => plan.packed_len(),
+                    Plan::Rows(plan) => plan.packed_len(),
                     Plan::Winograd(plan) => plan.packed_len(),
                 }
             }
@@ -157,7 +168,7 @@ macro_rules! pass {
             /// Elements of scratch memory on `threads` threads.
             pub fn scratch_len(&self, threads: usize) -> usize {
                 match &self.plan {
-                    Plan::Direct(_) | Plan::Depthwise(_) => 0,
+                    Plan::Direct(_) | Plan::Rows(_) => 0,
                     Plan::Winograd(plan) => plan.scratch_len(threads),
                 }
             }
@@ -167,12 +178,12 @@ macro_rules! pass {
 
 pass! {
     /// `y = epilogue(x * weight)`.
-    Forward: Direct::forward, Depthwise::forward, Winograd::forward
+    Forward: Direct::forward, Rows::forward, Winograd::forward
 }
 
 pass! {
     /// The gradient for the input.
-    InputGradient: Direct::input_gradient, Depthwise::input_gradient, Winograd::input_gradient
+    InputGradient: Direct::input_gradient, Rows::input_gradient, Winograd::input_gradient
 }
 
 /// The gradients for weight and bias.
@@ -198,7 +209,7 @@ impl Forward {
         let start = |o, c| (o * group_in + c % group_in) * taps;
         match &self.plan {
             Plan::Direct(plan) => plan.pack(cpu, weight, packed, start),
-            Plan::Depthwise(plan) => plan.pack(weight, packed),
+            Plan::Rows(plan) => plan.pack(weight, packed, start),
             Plan::Winograd(plan) => plan.pack(cpu, weight, packed, start),
         }
     }
@@ -218,7 +229,7 @@ impl Forward {
     ) {
         match &self.plan {
             Plan::Direct(plan) => plan.run(cpu, x, packed, epilogue, y),
-            Plan::Depthwise(plan) => plan.run(cpu, x, packed, epilogue, y),
+            Plan::Rows(plan) => plan.run(cpu, x, packed, epilogue, y),
             Plan::Winograd(plan) => plan.run(cpu, x, packed, epilogue, y, scratch),
         }
     }
@@ -235,7 +246,7 @@ impl InputGradient {
         let start = |c, o| (o * group_in + c % group_in) * taps;
         match &self.plan {
             Plan::Direct(plan) => plan.pack(cpu, weight, packed, start),
-            Plan::Depthwise(plan) => plan.pack(weight, packed),
+            Plan::Rows(plan) => plan.pack(weight, packed, start),
             Plan::Winograd(plan) => plan.pack(cpu, weight, packed, start),
         }
     }
@@ -264,7 +275,7 @@ impl InputGradient {
     ) {
         match &self.plan {
             Plan::Direct(plan) => plan.run(cpu, dy, packed, epilogue, dx),
-            Plan::Depthwise(plan) => plan.run(cpu, dy, packed, epilogue, dx),
+            Plan::Rows(plan) => plan.run(cpu, dy, packed, epilogue, dx),
             Plan::Winograd(plan) => plan.run(cpu, dy, packed, epilogue, dx, scratch),
         }
     }

@@ -202,26 +202,6 @@ pub(crate) unsafe fn lane_tile<S: Simd, const MR: usize>(
     *acc = sum;
 }
 
-/// [`lane_tile`] for steps whose `k` is one. Said apart, since LLVM takes the loads of a loop over `k` without strides out of it, to the stack.
-///
-/// # Safety
-/// Each named vector is readable.
-#[inline(always)]
-pub(crate) unsafe fn lane_tile_of_single_steps<S: Simd, const MR: usize>(
-    s: S,
-    acc: &mut [S::V; MR],
-    a: [*const f32; MR],
-    b: *const f32,
-    steps: &[Step],
-) {
-    let mut sum = *acc;
-    for step in steps {
-        // SAFETY: the caller's promise.
-        unsafe { lane_product(s, &mut sum, &a, b, step.a, step.b) };
-    }
-    *acc = sum;
-}
-
 /// One `k` of [`lane_tile`].
 ///
 /// # Safety

@@ -1,6 +1,8 @@
 //! Which cells a window reaches. Padding is never stored: cells whose windows reach the same taps form a [`Class`], which walks only those
 //! taps. The inside of a picture is one class, each edge and corner another; with strides, an input gradient has classes by phase.
 
+use std::ops::Range;
+
 use crate::geometry::{ConvGeometry, Window};
 
 /// One tap that the cells of a class reach: its flat index, and how many cells it reads beyond the cell's first.
@@ -45,6 +47,91 @@ pub(crate) fn input_gradient(geometry: &ConvGeometry) -> Vec<Class> {
         })
     });
     product(&axes, kernel, geometry.input, geometry.output)
+}
+
+/// Cells of a row, equally far apart, that walk over a line of read cells like a convolution without dilation: cell `n` meets its tap `u` at
+/// position `n * stride + u` of the line.
+#[derive(Debug)]
+pub(crate) struct Line {
+    /// The first written cell.
+    pub(crate) write: usize,
+    pub(crate) write_step: usize,
+    pub(crate) count: usize,
+    /// The read cell at position 0, which may lie on padding.
+    pub(crate) read: isize,
+    pub(crate) read_step: usize,
+    pub(crate) stride: usize,
+    /// Flat indices of the taps, in order of position.
+    pub(crate) taps: Vec<usize>,
+    /// Positions that are not padding.
+    pub(crate) inside: Range<usize>,
+}
+
+/// The lines of a row of the forward pass. Each cell is in one line.
+pub(crate) fn forward_lines(geometry: &ConvGeometry) -> Vec<Line> {
+    let (kernel, stride, dilation, padding) = along_width(geometry);
+    // Windows whose distance is a multiple of the dilation read the same cells.
+    let shared = divisor(stride, dilation);
+    let write_step = dilation / shared;
+    let line = |write| {
+        let read = (write * stride) as isize - padding as isize;
+        line(
+            geometry.output[2],
+            geometry.input[2],
+            (write, write_step),
+            (read, dilation),
+            stride / shared,
+            (0..kernel).collect(),
+        )
+    };
+    (0..write_step.min(geometry.output[2])).map(line).collect()
+}
+
+/// The lines of a row of the input gradient. Each cell is in one line, perhaps one without taps.
+pub(crate) fn input_gradient_lines(geometry: &ConvGeometry) -> Vec<Line> {
+    let (kernel, stride, dilation, padding) = along_width(geometry);
+    let read_step = dilation / divisor(stride, dilation);
+    let write_step = stride * read_step;
+    let line = |write| {
+        // Where a tap reads, times the stride.
+        let start = |tap: usize| (write + padding) as isize - (tap * dilation) as isize;
+        let taps: Vec<usize> = (0..kernel).rev().filter(|&tap| start(tap) % stride as isize == 0).collect();
+        let read = taps.first().map_or(0, |&tap| start(tap) / stride as isize);
+        line(geometry.input[2], geometry.output[2], (write, write_step), (read, read_step), 1, taps)
+    };
+    (0..write_step.min(geometry.input[2])).map(line).collect()
+}
+
+/// Kernel, stride, dilation and padding before; a kernel of one cell has no dilation.
+fn along_width(geometry: &ConvGeometry) -> (usize, usize, usize, usize) {
+    let Window { kernel, stride, dilation, padding } = geometry.window;
+    (kernel[2], stride[2], if kernel[2] == 1 { 1 } else { dilation[2] }, padding[2].0)
+}
+
+fn line(
+    written: usize,
+    cells: usize,
+    (write, write_step): (usize, usize),
+    (read, read_step): (isize, usize),
+    stride: usize,
+    taps: Vec<usize>,
+) -> Line {
+    let count = (written - write).div_ceil(write_step);
+    let positions = |cell: isize| usize::try_from(cell - read).unwrap_or(0).div_ceil(read_step);
+    let inside = positions(0)..positions(cells as isize);
+    Line { write, write_step, count, read, read_step, stride, taps, inside }
+}
+
+fn divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { divisor(b, a % b) }
+}
+
+/// `geometry` with its width taken for one cell: its classes are classes of rows.
+pub(crate) fn of_rows(geometry: &ConvGeometry) -> ConvGeometry {
+    let mut rows = *geometry;
+    let Window { kernel, stride, dilation, padding } = &mut rows.window;
+    (rows.input[2], rows.output[2], kernel[2], stride[2], dilation[2], padding[2]) = (1, 1, 1, 1, 1, (0, 0));
+    rows
 }
 
 /// Output cells side by side that reach the same taps: `count` of them from `write`, reading from `read` on in steps of the stride.

@@ -95,6 +95,12 @@ unsafe impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn permute_halves(self, v: Self::V, from: &[i32; 8]) -> Self::V {
+        // SAFETY: `self` proves that the CPU has AVX, and `from` is eight integers long.
+        unsafe { _mm256_permutevar_ps(v, _mm256_loadu_si256(from.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
     fn if_gt(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V {
         // SAFETY: `self` proves that the CPU has AVX2.
         unsafe { _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GT_OQ>(a, b)) }

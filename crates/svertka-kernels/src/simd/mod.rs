@@ -66,6 +66,14 @@ pub unsafe trait Simd: Copy + Send + Sync + 'static {
     #[inline(always)]
     fn prefetch(self, _p: *const f32) {}
 
+    /// Lane `l` is lane `from[l] % 4` of the half of `v` that `l` is in.
+    #[inline(always)]
+    fn permute_halves(self, v: Self::V, from: &[i32; LANES]) -> Self::V {
+        let lanes = self.to_array(v);
+        let permuted: [f32; LANES] = std::array::from_fn(|l| lanes[l / 4 * 4 + (from[l] & 3) as usize]);
+        self.from_slice(&permuted)
+    }
+
     /// The lanes as an array.
     #[inline(always)]
     fn to_array(self, v: Self::V) -> [f32; LANES] {

@@ -31,6 +31,8 @@ impl WithSimd for Lanes {
         check(s.if_gt(a, b, s.splat(1.0), s.splat(2.0)), &|a, b| if a > b { 1.0 } else { 2.0 });
         // 2^23 + 127 + 3 ends in the biased exponent of 8.
         check(s.exponent_from_low_bits(s.splat(8_388_608.0 + 127.0 + 3.0)), &|_, _| 8.0);
+        let permuted = s.permute_halves(a, &[3, 3, 0, 5, 0, 1, 2, 2]);
+        assert_eq!(s.to_array(permuted), [A[3], A[3], A[0], A[1], A[4], A[5], A[6], A[6]]);
         assert_eq!(s.sum(s.from_slice(&[1.0, 2.0, 3.0])), 6.0);
         let mut out = [9.0; 3];
         s.write(&mut out[..2], b);

@@ -1,0 +1,477 @@
+//! Convolution by rows of cells, for channels that mix with few others: depthwise layers and small groups, forward and input gradient.
+//!
+//! A tile is up to eight written cells of a block side by side, their sums in registers. A step is a row of up to three taps, also in
+//! registers, over a line of read cells: each read vector is loaded once and multiplied with every tap that meets it. That is 13 loads for 24
+//! products in a 3 x 3 kernel, where two of each go in a cycle. A tap that not all cells of the tile reach is a step of its own, in which a bit for
+//! each cell says whether it reads; so padding is neither read nor multiplied.
+//!
+//! Sums run over blocks of read channels, kernel rows, channels of the block and taps of the row, in one order for every cell.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use super::direct::Side;
+use super::tile::{pieces, with_rows};
+use super::windows::{self, Class, Line, Tap};
+use crate::cpu::{Cpu, WithSimd};
+use crate::epilogue::{Epilogue, Finish};
+use crate::geometry::ConvGeometry;
+use crate::layout::BLOCK;
+use crate::simd::Simd;
+use crate::threads::{SharedMut, job_goal, share};
+
+/// Cells of the largest tile: as many sums as the FMA units have in flight. They, three taps, a read vector and its permutation are 13 of 16 registers.
+const CELLS: usize = 8;
+
+/// What the lanes of a written block are multiplied with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Factors {
+    /// Each with its own channel.
+    Own,
+    /// All lanes of a group of 2 or 4 with one channel of the group after the other.
+    Group,
+    /// All with one channel after the other.
+    All,
+}
+
+/// The plan of one pass. Offsets are in elements.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    batch: usize,
+    taps: usize,
+    factors: Factors,
+    read: Side,
+    write: Side,
+    /// Channels that a lane is multiplied with, and written channels that have these in common.
+    group_read: usize,
+    group_write: usize,
+    /// Row-major, in a block of one image.
+    rows: Vec<Row>,
+    /// For each class of rows, the pieces of a row. All classes have as many.
+    classes: Vec<Vec<Piece>>,
+    steps: Vec<Step>,
+    /// Jobs are `block_sets` ranges of the written blocks of all images, times `chunks` ranges of the pieces of all rows.
+    block_sets: usize,
+    chunks: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    class: usize,
+    write: usize,
+    read: usize,
+}
+
+/// Neighbours of a line that make a tile.
+#[derive(Debug)]
+struct Piece {
+    write: usize,
+    write_step: usize,
+    count: usize,
+    read: isize,
+    steps: Range<usize>,
+}
+
+/// Some taps of a row for one read channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Step {
+    kind: Kind,
+    /// From the start of a piece to the first read vector, and from one to the next.
+    a: usize,
+    a_step: usize,
+    /// Weights of the first tap, and from one tap to the next.
+    b: usize,
+    b_step: isize,
+    /// A bit for each cell that does not read padding, for [`Kind::Part`].
+    inside: u32,
+    /// For [`Factors::Group`], the lane of its half that each lane is multiplied with.
+    from: [i32; BLOCK],
+}
+
+/// Neighbouring taps of a step, and how many read vectors lie between neighbouring cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// One tap that some cells reach.
+    Part,
+    One,
+    Two,
+    Three,
+    ThreeByTwo,
+}
+
+impl Kind {
+    fn taps(self) -> usize {
+        match self {
+            Self::Part | Self::One => 1,
+            Self::Two => 2,
+            Self::Three | Self::ThreeByTwo => 3,
+        }
+    }
+}
+
+impl Rows {
+    pub(crate) fn forward(g: &ConvGeometry, factors: Factors) -> Self {
+        let read = Side { channels: g.in_channels, cells: g.input.iter().product() };
+        let write = Side { channels: g.out_channels, cells: g.output.iter().product() };
+        let rows = windows::forward(&windows::of_rows(g));
+        Self::new(g, factors, (read, g.input[2]), (write, g.output[2]), &rows, &windows::forward_lines(g))
+    }
+
+    pub(crate) fn input_gradient(g: &ConvGeometry, factors: Factors) -> Self {
+        let read = Side { channels: g.out_channels, cells: g.output.iter().product() };
+        let write = Side { channels: g.in_channels, cells: g.input.iter().product() };
+        let rows = windows::input_gradient(&windows::of_rows(g));
+        Self::new(
+            g,
+            factors,
+            (read, g.output[2]),
+            (write, g.input[2]),
+            &rows,
+            &windows::input_gradient_lines(g),
+        )
+    }
+
+    fn new(
+        g: &ConvGeometry,
+        factors: Factors,
+        (read, read_width): (Side, usize),
+        (write, write_width): (Side, usize),
+        of_rows: &[Class],
+        lines: &[Line],
+    ) -> Self {
+        let mut rows = vec![];
+        for (class, Class { cells, .. }) in of_rows.iter().enumerate() {
+            rows.extend(cells.iter().map(|cell| Row {
+                class,
+                write: cell.write * write_width * BLOCK,
+                read: cell.read * read_width * BLOCK,
+            }));
+        }
+        rows.sort_by_key(|row| row.write);
+        let mut plan = Self {
+            batch: g.batch,
+            taps: g.window.kernel.iter().product(),
+            factors,
+            read,
+            write,
+            group_read: read.channels / g.groups,
+            group_write: write.channels / g.groups,
+            rows,
+            classes: vec![],
+            steps: vec![],
+            block_sets: 0,
+            chunks: 0,
+        };
+        for class in of_rows {
+            let pieces = plan.pieces(&class.taps, lines, read_width, g.window.kernel[2]);
+            plan.classes.push(pieces);
+        }
+        let units = plan.batch * write.blocks();
+        // A product counts as much as four of the dense tile's: much of the time goes to loads and stores.
+        let goal = job_goal(g.macs() * 4).next_power_of_two();
+        plan.block_sets = goal.min(units);
+        plan.chunks = goal.div_ceil(plan.block_sets.max(1)).min(plan.tiles().max(1));
+        plan
+    }
+
+    /// Tiles of a block of one image.
+    fn tiles(&self) -> usize {
+        self.rows.len() * self.classes.first().map_or(0, Vec::len)
+    }
+
+    /// The pieces of a row that reaches `kernel_rows`.
+    fn pieces(
+        &mut self,
+        kernel_rows: &[Tap],
+        lines: &[Line],
+        read_width: usize,
+        kernel_width: usize,
+    ) -> Vec<Piece> {
+        let mut all: Vec<Piece> = vec![];
+        let group = self.group_write;
+        for line in lines {
+            for cells in pieces(line.count, CELLS) {
+                let start = self.steps.len();
+                for block in 0..self.group_read.div_ceil(BLOCK) {
+                    for row in kernel_rows {
+                        for channel in block * BLOCK..self.group_read.min((block + 1) * BLOCK) {
+                            let a = match self.factors {
+                                Factors::All => block * self.read.cells * BLOCK + channel % BLOCK,
+                                Factors::Own | Factors::Group => 0,
+                            } + row.read * read_width * BLOCK;
+                            let b = (channel * self.taps + row.index * kernel_width) * BLOCK;
+                            self.steps.extend(steps_of_row(line, &cells).into_iter().map(|step| Step {
+                                a: step.a + a,
+                                b: step.b + b,
+                                from: std::array::from_fn(|lane| (lane / group * group + channel) as i32 % 4),
+                                ..step
+                            }));
+                        }
+                    }
+                }
+                let mut steps = start..self.steps.len();
+                // Pieces inside of the picture have the same steps.
+                if let Some(same) =
+                    all.iter().find(|p| self.steps[p.steps.clone()] == self.steps[steps.clone()])
+                {
+                    self.steps.truncate(start);
+                    steps = same.steps.clone();
+                }
+                all.push(Piece {
+                    write: (line.write + cells.start * line.write_step) * BLOCK,
+                    write_step: line.write_step * BLOCK,
+                    count: cells.len(),
+                    read: (line.read + (cells.start * line.stride * line.read_step) as isize)
+                        * BLOCK as isize,
+                    steps,
+                });
+            }
+        }
+        all
+    }
+
+    pub(crate) fn packed_len(&self) -> usize {
+        self.write.blocks() * self.group_read * self.taps * BLOCK
+    }
+
+    /// Packs `weight`, in which the taps of written channel `w` and read channel `r` of its group start at `start(w, r)`, to block x read
+    /// channel of the group x tap x lane.
+    pub(crate) fn pack(&self, weight: &[f32], packed: &mut [f32], start: impl Fn(usize, usize) -> usize) {
+        packed.fill(0.0);
+        for written in 0..self.write.channels {
+            for channel in 0..self.group_read {
+                let read = written / self.group_write * self.group_read + channel;
+                let weight = &weight[start(written, read)..][..self.taps];
+                let at = (written / BLOCK * self.group_read + channel) * self.taps * BLOCK + written % BLOCK;
+                for (packed, &weight) in packed[at..].iter_mut().step_by(BLOCK).zip(weight) {
+                    *packed = weight;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn run(&self, cpu: &Cpu, x: &[f32], packed: &[f32], epilogue: &Epilogue<'_>, y: &mut [f32]) {
+        assert_eq!(x.len(), self.batch * self.read.image_len(), "elements that the pass reads");
+        assert_eq!(y.len(), self.batch * self.write.image_len(), "elements that the pass writes");
+        assert_eq!(packed.len(), self.packed_len(), "packed weight");
+        let finish = epilogue.finish(cpu.isa, self.write.channels, SharedMut::new(y));
+        cpu.threads.run(self.block_sets * self.chunks, |job, _| match self.factors {
+            Factors::Own => {
+                cpu.isa.dispatch(Job::<Own> { plan: self, x, packed, finish, job, factors: PhantomData })
+            }
+            Factors::Group => {
+                cpu.isa.dispatch(Job::<Group> { plan: self, x, packed, finish, job, factors: PhantomData })
+            }
+            Factors::All => {
+                cpu.isa.dispatch(Job::<All> { plan: self, x, packed, finish, job, factors: PhantomData })
+            }
+        });
+    }
+}
+
+/// The steps of one kernel row of one channel for some `cells` of `line`.
+fn steps_of_row(line: &Line, cells: &Range<usize>) -> Vec<Step> {
+    let most = if line.stride <= 2 { 3 } else { 1 };
+    let (mut steps, mut tap) = (vec![], 0);
+    while tap < line.taps.len() {
+        let first = cells.start * line.stride + tap;
+        // The taps from here on that all cells reach.
+        let reached = line.inside.end.saturating_sub(first + (cells.len() - 1) * line.stride);
+        let reached = if line.inside.contains(&first) { reached.min(line.taps.len() - tap) } else { 0 };
+        let kind = match (reached.min(most), line.stride) {
+            (0, _) => Kind::Part,
+            (3, 1) => Kind::Three,
+            (3, _) => Kind::ThreeByTwo,
+            (2, 1) => Kind::Two,
+            _ => Kind::One,
+        };
+        let taps = &line.taps[tap..tap + kind.taps()];
+        // Vectors between cells are read only where several taps share them.
+        let distance = if kind.taps() == 1 { line.stride } else { 1 };
+        let inside = (0..cells.len()).filter(|cell| line.inside.contains(&(first + cell * line.stride)));
+        let inside = inside.fold(0, |bits, cell| bits | 1 << cell);
+        if inside != 0 {
+            let b_step = taps.get(1).map_or(0, |&second| second as isize - taps[0] as isize);
+            steps.push(Step {
+                kind,
+                a: tap * line.read_step * BLOCK,
+                a_step: distance * line.read_step * BLOCK,
+                b: taps[0] * BLOCK,
+                b_step: b_step * BLOCK as isize,
+                inside,
+                from: [0; BLOCK],
+            });
+        }
+        tap += kind.taps();
+    }
+    steps
+}
+
+struct Job<'a, R> {
+    plan: &'a Rows,
+    x: &'a [f32],
+    packed: &'a [f32],
+    finish: Finish<'a>,
+    job: usize,
+    /// A type, so that each way to read is compiled by itself.
+    factors: PhantomData<R>,
+}
+
+impl<R: Read> WithSimd for Job<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let plan = self.plan;
+        let tiles = share(plan.tiles(), plan.chunks, self.job % plan.chunks);
+        if tiles.is_empty() {
+            return;
+        }
+        let in_row = plan.tiles() / plan.rows.len();
+        let packed = plan.group_read * plan.taps * BLOCK;
+        for unit in share(plan.batch * plan.write.blocks(), plan.block_sets, self.job / plan.chunks) {
+            let (image, block) = (unit / plan.write.blocks(), unit % plan.write.blocks());
+            let read =
+                image * plan.read.blocks() + block * BLOCK / plan.group_write * plan.group_read / BLOCK;
+            let x = self.x.as_ptr().wrapping_add(read * plan.read.cells * BLOCK);
+            let weight = self.packed.as_ptr().wrapping_add(block * packed);
+            let start = self.finish.start(s, block);
+            for number in tiles.start / in_row..tiles.end.div_ceil(in_row) {
+                let row = plan.rows[number];
+                let pieces =
+                    tiles.start.saturating_sub(number * in_row)..(tiles.end - number * in_row).min(in_row);
+                for piece in &plan.classes[row.class][pieces] {
+                    let x = x.wrapping_add(row.read).wrapping_offset(piece.read);
+                    let steps = &plan.steps[piece.steps.clone()];
+                    let y = unit * plan.write.cells * BLOCK + row.write + piece.write;
+                    let places = (0..piece.count).map(|cell| y + cell * piece.write_step);
+                    with_rows!(piece.count, CELLS in [1 2 3 4 5 6 7 8] => {
+                        // SAFETY: `run` has checked the lengths that the tables were made for; no other job writes these cells.
+                        unsafe {
+                            let sums = sums::<S, R, CELLS>(s, start, x, weight, steps);
+                            for (sum, place) in sums.iter().zip(places.clone()) {
+                                self.finish.store(s, place, *sum);
+                            }
+                        }
+                    });
+                    // SAFETY: the places that have been written.
+                    unsafe { self.finish.settle(places) };
+                }
+            }
+        }
+    }
+}
+
+/// [`Factors`], as a step reads them.
+trait Read {
+    /// The factors of the lanes for the cell at `p`.
+    ///
+    /// # Safety
+    /// `p` points to eight readable floats, for [`All`] to one.
+    unsafe fn read<S: Simd>(s: S, p: *const f32, from: &[i32; BLOCK]) -> S::V;
+}
+
+struct Own;
+struct Group;
+struct All;
+
+impl Read for Own {
+    #[inline(always)]
+    unsafe fn read<S: Simd>(s: S, p: *const f32, _: &[i32; BLOCK]) -> S::V {
+        // SAFETY: the caller's promise.
+        unsafe { s.load(p) }
+    }
+}
+
+impl Read for Group {
+    #[inline(always)]
+    unsafe fn read<S: Simd>(s: S, p: *const f32, from: &[i32; BLOCK]) -> S::V {
+        // SAFETY: the caller's promise.
+        s.permute_halves(unsafe { s.load(p) }, from)
+    }
+}
+
+impl Read for All {
+    #[inline(always)]
+    unsafe fn read<S: Simd>(s: S, p: *const f32, _: &[i32; BLOCK]) -> S::V {
+        // SAFETY: the caller's promise.
+        s.splat(unsafe { *p })
+    }
+}
+
+/// The sums of neighbouring cells.
+///
+/// # Safety
+/// What the steps read of `x` and `weight` is readable.
+#[inline(always)]
+unsafe fn sums<S: Simd, R: Read, const CELLS: usize>(
+    s: S,
+    start: S::V,
+    x: *const f32,
+    weight: *const f32,
+    steps: &[Step],
+) -> [S::V; CELLS] {
+    let mut sums = [start; CELLS];
+    for step in steps {
+        let (x, weight) = (x.wrapping_add(step.a), weight.wrapping_add(step.b));
+        // SAFETY: the caller's promise.
+        unsafe {
+            match step.kind {
+                Kind::Part => walk::<S, R, CELLS, 1, 1, true>(s, &mut sums, x, weight, step),
+                Kind::One => walk::<S, R, CELLS, 1, 1, false>(s, &mut sums, x, weight, step),
+                Kind::Two => walk::<S, R, CELLS, 2, 1, false>(s, &mut sums, x, weight, step),
+                Kind::Three => walk::<S, R, CELLS, 3, 1, false>(s, &mut sums, x, weight, step),
+                Kind::ThreeByTwo => walk::<S, R, CELLS, 3, 2, false>(s, &mut sums, x, weight, step),
+            }
+        }
+    }
+    sums
+}
+
+/// Repeats `$body` for each constant `$vector`: LLVM does not unroll so long a loop, and sums under a variable index are not in registers.
+macro_rules! each_vector {
+    ($vector:ident in [$($n:literal)*] => $body:expr) => {
+        $({ const $vector: usize = $n; $body })*
+    };
+}
+
+/// Adds the products of a step with `TAPS` taps; neighbouring cells are `STRIDE` read vectors apart. Of a `PART`, cells on padding are left out.
+///
+/// # Safety
+/// As for [`sums`].
+#[inline(always)]
+unsafe fn walk<
+    S: Simd,
+    R: Read,
+    const CELLS: usize,
+    const TAPS: usize,
+    const STRIDE: usize,
+    const PART: bool,
+>(
+    s: S,
+    sums: &mut [S::V; CELLS],
+    x: *const f32,
+    weight: *const f32,
+    step: &Step,
+) {
+    // SAFETY: the caller's promise.
+    let taps: [S::V; TAPS] =
+        std::array::from_fn(|tap| unsafe { s.load(weight.wrapping_offset(tap as isize * step.b_step)) });
+    let mut x = x;
+    each_vector!(VECTOR in [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16] => {
+        if VECTOR < (CELLS - 1) * STRIDE + TAPS {
+            if !PART || step.inside >> VECTOR & 1 != 0 {
+                // SAFETY: the caller's promise.
+                let factors = unsafe { R::read(s, x, &step.from) };
+                for tap in 0..TAPS.min(VECTOR + 1) {
+                    // The cell whose tap meets this vector.
+                    let (cell, between) = ((VECTOR - tap) / STRIDE, (VECTOR - tap) % STRIDE);
+                    if between == 0 && cell < CELLS {
+                        sums[cell] = s.fma(factors, taps[tap], sums[cell]);
+                    }
+                }
+            }
+            x = x.wrapping_add(step.a_step);
+        }
+    });
+}
