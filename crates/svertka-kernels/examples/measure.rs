@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use svertka_kernels::conv::{Forward, InputGradient, WeightGradient};
+use svertka_kernels::conv::{Algorithm, Forward, InputGradient, WeightGradient};
 use svertka_kernels::epilogue::Epilogue;
 use svertka_kernels::geometry::{ConvGeometry, Window};
 use svertka_kernels::layout::blocked_len;
@@ -29,6 +29,10 @@ const LAYERS: &[Layer] = &[
     ("512>512 3x3 @7 b8", [8, 512, 512, 1], [1, 7, 7], [1, 3, 3], [1, 1, 1]),
     ("64>256 1x1 @56 b1", [1, 64, 256, 1], [1, 56, 56], [1, 1, 1], [1, 1, 1]),
     ("1024>256 1x1 @14 b1", [1, 1024, 256, 1], [1, 14, 14], [1, 1, 1], [1, 1, 1]),
+    ("3>64 3x3 @224 b1", [1, 3, 64, 1], [1, 224, 224], [1, 3, 3], [1, 1, 1]),
+    ("3>32 3x3 s2 @224 b1", [1, 3, 32, 1], [1, 224, 224], [1, 3, 3], [1, 2, 2]),
+    ("1>6 5x5 @32 b64", [64, 1, 6, 1], [1, 32, 32], [1, 5, 5], [1, 1, 1]),
+    ("3>64 7x7 s2 @224 b16", [16, 3, 64, 1], [1, 224, 224], [1, 7, 7], [1, 2, 2]),
     ("3>64 7x7 s2 @224 b1", [1, 3, 64, 1], [1, 224, 224], [1, 7, 7], [1, 2, 2]),
     ("128>128 3x3 s2 @56 b1", [1, 128, 128, 1], [1, 56, 56], [1, 3, 3], [1, 2, 2]),
     ("depthwise 96 3x3 s2 @112 b1", [1, 96, 96, 96], [1, 112, 112], [1, 3, 3], [1, 2, 2]),
@@ -126,7 +130,11 @@ fn numbers(len: usize) -> Buffer {
 /// The three passes of one layer.
 fn measure(g: &ConvGeometry, cpu: &Cpu, time: Duration) -> Vec<String> {
     let threads = cpu.threads.count();
-    let mut x = numbers(blocked_len(g.batch, g.in_channels, g.input.iter().product()));
+    let in_cells: usize = g.input.iter().product();
+    let blocked = blocked_len(g.batch, g.in_channels, in_cells);
+    let plain = Algorithm::choose(g).reads_plain();
+    let x = numbers(if plain { g.batch * g.in_channels * in_cells } else { blocked });
+    let mut dx = numbers(blocked);
     let mut y = numbers(blocked_len(g.batch, g.out_channels, g.output.iter().product()));
     let mut weight = numbers(g.weight_len());
     let mut bias = numbers(g.out_channels);
@@ -143,7 +151,7 @@ fn measure(g: &ConvGeometry, cpu: &Cpu, time: Duration) -> Vec<String> {
     let (mut packed, mut scratch) =
         (Buffer::zeroed(plan.packed_len()), Buffer::zeroed(plan.scratch_len(threads)));
     plan.pack(cpu, &weight, &mut packed);
-    let input = rate(g.macs(), cpu, time, || plan.run(cpu, &y, &packed, &mut x, &mut scratch));
+    let input = rate(g.macs(), cpu, time, || plan.run(cpu, &y, &packed, &mut dx, &mut scratch));
 
     let plan = WeightGradient::new(g);
     let mut scratch = Buffer::zeroed(plan.scratch_len(threads));

@@ -43,6 +43,14 @@ fn named() -> Vec<(&'static str, ConvGeometry)> {
         ("many images of few cells", geometry([13, 8, 9, 1], [1, 2, 3], [1, 3, 3], one, one, same)),
         ("one cell", geometry([3, 17, 33, 1], one, one, one, one, none)),
         (
+            "first layer, four channels, rows as wide as the kernel",
+            geometry([2, 4, 20, 2], [1, 9, 3], [1, 2, 3], one, one, none),
+        ),
+        (
+            "first layer, dilation",
+            geometry([2, 2, 9, 1], [1, 12, 17], [1, 3, 4], [1, 1, 2], [1, 2, 3], [(0, 0), (1, 2), (5, 4)]),
+        ),
+        (
             "kernel larger than the input",
             geometry([2, 3, 8, 1], [1, 2, 3], [1, 5, 7], one, one, [(0, 0), (2, 2), (3, 3)]),
         ),
@@ -207,7 +215,8 @@ impl Case {
             buffer.fill(7.5e8);
             buffer
         };
-        let x = blocked(g.batch, g.in_channels, cells(g.input), &self.x, spare, cpu);
+        let blocked_x = blocked(g.batch, g.in_channels, cells(g.input), &self.x, spare, cpu);
+        let x_of = |algorithm: Algorithm| if algorithm.reads_plain() { &self.x[..] } else { &blocked_x[..] };
         let dy = blocked(g.batch, g.out_channels, cells(g.output), &self.dy, spare, cpu);
         let threads = cpu.threads.count();
 
@@ -217,7 +226,7 @@ impl Case {
         let mut y = rubbish(dy.len());
         forward.run(
             cpu,
-            &x,
+            x_of(algorithm),
             &packed,
             &Epilogue::bias(&self.bias),
             &mut y,
@@ -227,13 +236,16 @@ impl Case {
         let input = InputGradient::with_algorithm(g, algorithm).unwrap();
         let mut packed = rubbish(input.packed_len());
         input.pack(cpu, &self.weight, &mut packed);
-        let mut dx = rubbish(x.len());
+        let mut dx = rubbish(blocked_x.len());
         input.run(cpu, &dy, &packed, &mut dx, &mut rubbish(input.scratch_len(threads)));
 
-        let weight = WeightGradient::with_algorithm(g, algorithm).unwrap_or_else(|| WeightGradient::new(g));
+        let (weight, x) = match WeightGradient::with_algorithm(g, algorithm) {
+            Some(plan) => (plan, x_of(algorithm)),
+            None => (WeightGradient::new(g), x_of(Algorithm::choose(g))),
+        };
         let mut dw = rubbish(g.weight_len()).to_vec();
         let mut db = rubbish(g.out_channels).to_vec();
-        weight.run(cpu, &x, &dy, &mut dw, Some(&mut db), &mut rubbish(weight.scratch_len(threads)));
+        weight.run(cpu, x, &dy, &mut dw, Some(&mut db), &mut rubbish(weight.scratch_len(threads)));
         Results { y, dx, dw, db }
     }
 
@@ -418,7 +430,7 @@ fn gradients_are_the_adjoints_of_the_forward_pass() {
 }
 
 #[test]
-fn depthwise_grouped_and_winograd_are_chosen_where_they_pay_and_direct_elsewhere() {
+fn each_algorithm_is_chosen_where_it_pays_and_direct_elsewhere() {
     for (name, g) in named() {
         let depthwise = name.starts_with("depthwise") && !name.contains("multiplier");
         let expected = match name {
@@ -426,6 +438,7 @@ fn depthwise_grouped_and_winograd_are_chosen_where_they_pay_and_direct_elsewhere
             "groups of two blocks" | "groups of three to five" => Algorithm::Direct,
             _ if name.starts_with("groups") => Algorithm::Grouped,
             _ if name.starts_with("squares") => Algorithm::WinogradFour,
+            _ if g.in_channels <= 4 => Algorithm::Plain,
             _ => Algorithm::Direct,
         };
         assert_eq!(Algorithm::choose(&g), expected, "{name}");

@@ -19,7 +19,7 @@ pub(crate) struct DepthwiseWeightGradient {
 
 impl DepthwiseWeightGradient {
     pub(crate) fn new(geometry: &ConvGeometry) -> Self {
-        let sweep = Sweep::new(geometry, parts_by_class(geometry), blocks(geometry.in_channels));
+        let sweep = Sweep::new(geometry, parts_by_class(geometry), blocks(geometry.in_channels), BLOCK);
         Self { geometry: *geometry, taps: geometry.window.kernel.iter().product(), sweep }
     }
 

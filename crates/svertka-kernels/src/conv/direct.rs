@@ -1,18 +1,22 @@
 //! Dense convolution by the register tile, without copies: forward and input gradient, which differ in who reads, who writes and which taps.
+//! The forward pass may read a plain activation: a picture of few channels then needs no blocked copy, of which most lanes would be empty.
 //!
 //! A *panel* is 16 written channels. It reads the contiguous range of channels that its groups cover; packed weights are zero where groups
 //! differ (so an infinity in one group makes NaN of the other groups of its panel). For each class of cells and each panel, the tile walks
-//! blocks of read channels, then taps, then the channels of the block. This is the order of every sum, at edges too.
+//! blocks of read channels, then taps, then the channels of the block. This is the order of every sum, at edges too. A plain channel is a
+//! block of its own.
 
 use std::ops::Range;
 
 use super::largest_divisor;
-use super::tile::{Ahead, Fetching, PANEL, ROWS, Resting, Step, pieces, tile_of_blocks, with_rows};
+use super::tile::{
+    Ahead, Fetching, PANEL, ROWS, Resting, Step, pieces, tile_of_blocks, tile_of_single_steps, with_rows,
+};
 use super::windows::{Cell, Class};
 use crate::cpu::{Cpu, WithSimd};
 use crate::epilogue::{Epilogue, Finish};
 use crate::geometry::ConvGeometry;
-use crate::layout::{BLOCK, blocks};
+use crate::layout::BLOCK;
 use crate::simd::Simd;
 use crate::threads::{SharedMut, job_goal, share};
 
@@ -31,16 +35,23 @@ const COLD_WEIGHTS: usize = 128 << 10;
 pub(crate) struct Side {
     pub(crate) channels: usize,
     pub(crate) cells: usize,
+    /// Channels that stand side by side: a block of them, or one where the layout is plain.
+    pub(crate) lanes: usize,
 }
 
 impl Side {
     pub(crate) fn blocks(self) -> usize {
-        blocks(self.channels)
+        self.channels.div_ceil(self.lanes)
     }
 
     /// Elements of one image.
     pub(crate) fn image_len(self) -> usize {
-        self.blocks() * self.cells * BLOCK
+        self.blocks() * self.cells * self.lanes
+    }
+
+    /// Where a channel of a cell stands in its image.
+    pub(crate) fn at(self, channel: usize, cell: usize) -> usize {
+        (channel / self.lanes * self.cells + cell) * self.lanes + channel % self.lanes
     }
 }
 
@@ -78,15 +89,16 @@ struct Tile {
 }
 
 impl Direct {
-    pub(crate) fn forward(g: &ConvGeometry) -> Self {
-        let read = Side { channels: g.in_channels, cells: g.input.iter().product() };
-        let write = Side { channels: g.out_channels, cells: g.output.iter().product() };
+    /// The forward pass from an `x` of `lanes` channels side by side.
+    pub(crate) fn forward(g: &ConvGeometry, lanes: usize) -> Self {
+        let read = Side { channels: g.in_channels, cells: g.input.iter().product(), lanes };
+        let write = Side { channels: g.out_channels, cells: g.output.iter().product(), lanes: BLOCK };
         Self::new(g, read, write, &super::windows::forward(g))
     }
 
     pub(crate) fn input_gradient(g: &ConvGeometry) -> Self {
-        let read = Side { channels: g.out_channels, cells: g.output.iter().product() };
-        let write = Side { channels: g.in_channels, cells: g.input.iter().product() };
+        let read = Side { channels: g.out_channels, cells: g.output.iter().product(), lanes: BLOCK };
+        let write = Side { channels: g.in_channels, cells: g.input.iter().product(), lanes: BLOCK };
         Self::new(g, read, write, &super::windows::input_gradient(g))
     }
 
@@ -102,7 +114,7 @@ impl Direct {
             for image in 0..group_images {
                 cells.extend(of_image.iter().map(|cell| Cell {
                     write: image * write.image_len() + cell.write * BLOCK,
-                    read: image * read.image_len() + cell.read * BLOCK,
+                    read: image * read.image_len() + cell.read * read.lanes,
                 }));
             }
             tiles.extend(
@@ -170,8 +182,8 @@ impl Direct {
 
     /// Where tap 0 of a read channel stands in the panel, and the distance between taps.
     fn packed_at(&self, panel: &Panel, read: usize) -> (usize, usize) {
-        let block = (read / BLOCK * BLOCK).max(panel.channels.start)
-            ..(read / BLOCK * BLOCK + BLOCK).min(panel.channels.end);
+        let first = read - read % self.read.lanes;
+        let block = first.max(panel.channels.start)..(first + self.read.lanes).min(panel.channels.end);
         let before = (block.start - panel.channels.start) * self.taps;
         ((before + read - block.start) * PANEL, block.len() * PANEL)
     }
@@ -196,14 +208,15 @@ fn panels(groups: usize, taps: usize, read: Side, write: Side, classes: &[Class]
         let last = (first + PANEL).min(write.channels) - 1;
         let channels = first / group_write * group_read..(last / group_write + 1) * group_read;
         let alike = |panel: &&Panel| {
-            panel.channels.len() == channels.len() && panel.channels.start % BLOCK == channels.start % BLOCK
+            panel.channels.len() == channels.len()
+                && panel.channels.start % read.lanes == channels.start % read.lanes
         };
         let ranges = match panels.iter().rev().find(alike) {
             Some(panel) => panel.steps.clone(),
             None => {
                 let of_class = |class: &Class| {
                     let start = steps.len();
-                    steps_of(&channels, read.cells, taps, class, &mut steps);
+                    steps_of(&channels, read, taps, class, &mut steps);
                     start..steps.len()
                 };
                 classes.iter().map(of_class).collect()
@@ -217,13 +230,13 @@ fn panels(groups: usize, taps: usize, read: Side, write: Side, classes: &[Class]
 }
 
 /// The steps of one class: blocks of the channel range, then taps. Offsets in `a` count from the start of the first block.
-fn steps_of(channels: &Range<usize>, cells: usize, taps: usize, class: &Class, steps: &mut Vec<Step>) {
-    let first = channels.start / BLOCK;
-    for block in first..channels.end.div_ceil(BLOCK) {
-        let lanes = channels.start.max(block * BLOCK)..channels.end.min((block + 1) * BLOCK);
+fn steps_of(channels: &Range<usize>, read: Side, taps: usize, class: &Class, steps: &mut Vec<Step>) {
+    let first = channels.start / read.lanes;
+    for block in first..channels.end.div_ceil(read.lanes) {
+        let lanes = channels.start.max(block * read.lanes)..channels.end.min((block + 1) * read.lanes);
         for tap in &class.taps {
             steps.push(Step {
-                a: ((block - first) * cells + tap.read) * BLOCK + lanes.start % BLOCK,
+                a: read.at(lanes.start - first * read.lanes, tap.read),
                 b: ((lanes.start - channels.start) * taps + tap.index * lanes.len()) * PANEL,
                 k: lanes.len(),
             });
@@ -281,7 +294,8 @@ impl Job<'_> {
         let plan = self.plan;
         let panel = &plan.panels[number];
         let start = std::array::from_fn(|j| self.finish.start(s, number * 2 + j));
-        let x = image * plan.read.image_len() + panel.channels.start / BLOCK * plan.read.cells * BLOCK;
+        let block = panel.channels.start - panel.channels.start % plan.read.lanes;
+        let x = image * plan.read.image_len() + plan.read.at(block, 0);
         let y = image * plan.write.image_len() + number * 2 * plan.write.cells * BLOCK;
         for (at, tile) in tiles.iter().enumerate() {
             let steps = &plan.steps[panel.steps[tile.class].clone()];
@@ -322,7 +336,11 @@ impl Job<'_> {
         unsafe {
             let a = std::array::from_fn(|i| self.x.as_ptr().wrapping_add(x + cells[i].read));
             let b = std::array::from_fn(|j| self.packed.as_ptr().wrapping_add(packed + j * BLOCK));
-            tile_of_blocks(s, &mut acc, a, b, steps, ahead);
+            if self.plan.read.lanes == 1 {
+                tile_of_single_steps(s, &mut acc, a, b, steps);
+            } else {
+                tile_of_blocks(s, &mut acc, a, b, steps, ahead);
+            }
             for (acc, cell) in acc.iter().zip(cells) {
                 for (j, acc) in acc.iter().enumerate() {
                     self.finish.store(s, y + j * self.plan.write.cells * BLOCK + cell.write, *acc);

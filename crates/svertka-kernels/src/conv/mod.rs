@@ -1,7 +1,8 @@
 //! Convolution: plans made once for a geometry, run many times. A plan owns its tables; running allocates nothing.
 //!
 //! Forward: [`Forward`] computes `y = x * weight` and what its [`Epilogue`] says; [`InputGradient`] and [`WeightGradient`] are its two adjoints. Activations are blocked
-//! (see [`crate::layout`]), weights plain `O x C/groups x D x H x W` until `pack` arranges them for one pass.
+//! (see [`crate::layout`]), but for the `x` of an algorithm that [reads it plain](Algorithm::reads_plain); weights plain `O x C/groups x D x H x W`
+//! until `pack` arranges them for one pass.
 //!
 //! Each algorithm is one file: `direct.rs`, with its weight gradient in `weight_gradient.rs`, `depthwise.rs` and `winograd.rs`. They share the loops of
 //! `tile.rs`, the tables of `windows.rs`, where padding, stride and dilation are turned into offsets so that no algorithm mentions them, and,
@@ -17,10 +18,9 @@
 //! let plan = Forward::new(&geometry);
 //! let (mut packed, mut scratch) = (Buffer::zeroed(plan.packed_len()), Buffer::zeroed(plan.scratch_len(1)));
 //! plan.pack(&cpu, &[1.0; 3], &mut packed);
-//! let mut x = Buffer::zeroed(layout::blocked_len(2, 1, 20));
-//! layout::to_blocked(2, 1, 20, &[1.0; 40], &mut x, &cpu);
-//! let mut y = Buffer::zeroed(x.len());
-//! plan.run(&cpu, &x, &packed, &Epilogue::bias(&[0.5]), &mut y, &mut scratch);
+//! assert!(plan.algorithm().reads_plain());
+//! let mut y = Buffer::zeroed(layout::blocked_len(2, 1, 20));
+//! plan.run(&cpu, &[1.0; 40], &packed, &Epilogue::bias(&[0.5]), &mut y, &mut scratch);
 //! let mut plain = [0.0; 40];
 //! layout::to_plain(2, 1, 20, &y, &mut plain, &cpu);
 //! assert_eq!(plain[..5], [2.5, 3.5, 3.5, 3.5, 2.5]);
@@ -40,11 +40,15 @@ mod winograd;
 use crate::cpu::Cpu;
 use crate::epilogue::Epilogue;
 use crate::geometry::ConvGeometry;
+use crate::layout::BLOCK;
 use depthwise::DepthwiseWeightGradient;
 use direct::Direct;
 use rows::{Factors, Rows};
 use weight_gradient::DirectWeightGradient;
 use winograd::Winograd;
+
+/// Channels up to which a plain `x` is read as it is: a picture's. With more, the input mostly comes from another layer, blocked.
+const PLAIN_CHANNELS: usize = 4;
 
 /// A way to compute a convolution and its gradients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +56,9 @@ use winograd::Winograd;
 pub enum Algorithm {
     /// The register tile over any geometry.
     Direct,
+    /// The same with a plain `x`: for pictures, whose few channels would leave most lanes of a block empty. The input gradient is that of
+    /// [`Algorithm::Direct`].
+    Plain,
     /// Vectors of channels that do not mix: as many groups as input and output channels.
     Depthwise,
     /// Vectors of channels that mix with those of their own group only: groups of 2, 4 or whole blocks of 8, in and out.
@@ -64,13 +71,14 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// Every algorithm.
-    pub const ALL: [Self; 5] =
-        [Self::Direct, Self::Depthwise, Self::Grouped, Self::WinogradTwo, Self::WinogradFour];
+    pub const ALL: [Self; 6] =
+        [Self::Direct, Self::Plain, Self::Depthwise, Self::Grouped, Self::WinogradTwo, Self::WinogradFour];
 
     /// Lower-case name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
+            Self::Plain => "plain",
             Self::Depthwise => "depthwise",
             Self::Grouped => "grouped",
             Self::WinogradTwo => "winograd 2x2",
@@ -81,13 +89,18 @@ impl Algorithm {
     /// Whether this algorithm can compute `geometry`, forward and back to the input.
     pub fn supports(self, geometry: &ConvGeometry) -> bool {
         match self {
-            Self::Direct => true,
+            Self::Direct | Self::Plain => true,
             Self::Depthwise => {
                 geometry.groups == geometry.in_channels && geometry.groups == geometry.out_channels
             }
             Self::Grouped => grouped::supports(geometry),
             Self::WinogradTwo | Self::WinogradFour => winograd::supports(geometry),
         }
+    }
+
+    /// Whether [`Forward`] and [`WeightGradient`] want `x` plain, `N x C x spatial`, where others want it blocked.
+    pub fn reads_plain(self) -> bool {
+        self == Self::Plain
     }
 
     /// The algorithm for `geometry`; it does not depend on the batch.
@@ -99,6 +112,8 @@ impl Algorithm {
             Self::Grouped
         } else if Self::WinogradFour.supports(geometry) && winograd::pays(geometry) {
             Self::WinogradFour
+        } else if geometry.in_channels <= PLAIN_CHANNELS {
+            Self::Plain
         } else {
             Self::Direct
         }
@@ -115,7 +130,7 @@ enum Plan {
 
 /// Constructors that the two passes with packed weights share.
 macro_rules! pass {
-    ($(#[$doc:meta])* $name:ident: $direct:expr, $rows:expr, $winograd:expr) => {
+    ($(#[$doc:meta])* $name:ident: $direct:expr, $plain:expr, $rows:expr, $winograd:expr) => {
         $(#[$doc])*
         #[derive(Debug)]
         pub struct $name {
@@ -138,6 +153,7 @@ macro_rules! pass {
             fn planned(geometry: &ConvGeometry, algorithm: Algorithm) -> Self {
                 let plan = match algorithm {
                     Algorithm::Direct => Plan::Direct($direct(geometry)),
+                    Algorithm::Plain => Plan::Direct($plain(geometry)),
                     Algorithm::Depthwise => Plan::Rows($rows(geometry, Factors::Own)),
                     Algorithm::Grouped => Plan::Rows($rows(geometry, grouped::factors(geometry))),
                     Algorithm::WinogradTwo => Plan::Winograd($winograd(geometry, 2)),
@@ -178,12 +194,12 @@ macro_rules! pass {
 
 pass! {
     /// `y = epilogue(x * weight)`.
-    Forward: Direct::forward, Rows::forward, Winograd::forward
+    Forward: |g| Direct::forward(g, BLOCK), |g| Direct::forward(g, 1), Rows::forward, Winograd::forward
 }
 
 pass! {
     /// The gradient for the input.
-    InputGradient: Direct::input_gradient, Rows::input_gradient, Winograd::input_gradient
+    InputGradient: Direct::input_gradient, Direct::input_gradient, Rows::input_gradient, Winograd::input_gradient
 }
 
 /// The gradients for weight and bias.
@@ -214,7 +230,8 @@ impl Forward {
         }
     }
 
-    /// Computes the blocked `y` of the blocked `x`. Unused lanes of `y` become zero, unless the epilogue makes them something else.
+    /// Computes the blocked `y` of `x`, which is blocked but where the algorithm [reads it plain](Algorithm::reads_plain). Unused lanes of `y`
+    /// become zero, unless the epilogue makes them something else.
     ///
     /// # Panics
     /// Where a slice has not the length that the geometry and [`Forward::packed_len`] say, or `scratch` less than [`Forward::scratch_len`].
@@ -284,9 +301,17 @@ impl InputGradient {
 impl WeightGradient {
     /// The plan for `geometry` with the algorithm that suits it.
     pub fn new(geometry: &ConvGeometry) -> Self {
+        match Algorithm::choose(geometry) {
+            Algorithm::Plain => Self { plan: WeightPlan::Direct(DirectWeightGradient::new(geometry, 1)) },
+            _ => Self::of_blocked(geometry),
+        }
+    }
+
+    /// As [`WeightGradient::new`], but `x` is blocked whatever the algorithm.
+    pub fn of_blocked(geometry: &ConvGeometry) -> Self {
         let plan = match Algorithm::choose(geometry) {
             Algorithm::Depthwise => WeightPlan::Depthwise(DepthwiseWeightGradient::new(geometry)),
-            _ => WeightPlan::Direct(DirectWeightGradient::new(geometry)),
+            _ => WeightPlan::Direct(DirectWeightGradient::new(geometry, BLOCK)),
         };
         Self { plan }
     }
@@ -294,7 +319,8 @@ impl WeightGradient {
     /// The plan with the named algorithm, if that can compute the weight gradient of `geometry`.
     pub fn with_algorithm(geometry: &ConvGeometry, algorithm: Algorithm) -> Option<Self> {
         let plan = match algorithm {
-            Algorithm::Direct => WeightPlan::Direct(DirectWeightGradient::new(geometry)),
+            Algorithm::Direct => WeightPlan::Direct(DirectWeightGradient::new(geometry, BLOCK)),
+            Algorithm::Plain => WeightPlan::Direct(DirectWeightGradient::new(geometry, 1)),
             Algorithm::Depthwise if algorithm.supports(geometry) => {
                 WeightPlan::Depthwise(DepthwiseWeightGradient::new(geometry))
             }
@@ -311,7 +337,8 @@ impl WeightGradient {
         }
     }
 
-    /// Computes the plain `dw` and `db`, one value for each output channel, from the blocked `x` and `dy`.
+    /// Computes the plain `dw` and `db`, one value for each output channel, from the blocked `dy` and from `x`, which is blocked but where the
+    /// algorithm [reads it plain](Algorithm::reads_plain).
     ///
     /// # Panics
     /// Where a slice has not the length that the geometry says, or `scratch` less than [`WeightGradient::scratch_len`].

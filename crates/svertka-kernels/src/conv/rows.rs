@@ -111,15 +111,15 @@ impl Kind {
 
 impl Rows {
     pub(crate) fn forward(g: &ConvGeometry, factors: Factors) -> Self {
-        let read = Side { channels: g.in_channels, cells: g.input.iter().product() };
-        let write = Side { channels: g.out_channels, cells: g.output.iter().product() };
+        let read = Side { channels: g.in_channels, cells: g.input.iter().product(), lanes: BLOCK };
+        let write = Side { channels: g.out_channels, cells: g.output.iter().product(), lanes: BLOCK };
         let rows = windows::forward(&windows::of_rows(g));
         Self::new(g, factors, (read, g.input[2]), (write, g.output[2]), &rows, &windows::forward_lines(g))
     }
 
     pub(crate) fn input_gradient(g: &ConvGeometry, factors: Factors) -> Self {
-        let read = Side { channels: g.out_channels, cells: g.output.iter().product() };
-        let write = Side { channels: g.in_channels, cells: g.input.iter().product() };
+        let read = Side { channels: g.out_channels, cells: g.output.iter().product(), lanes: BLOCK };
+        let write = Side { channels: g.in_channels, cells: g.input.iter().product(), lanes: BLOCK };
         let rows = windows::input_gradient(&windows::of_rows(g));
         Self::new(
             g,

@@ -43,14 +43,14 @@ pub(crate) struct Chunk {
 }
 
 impl Sweep {
-    /// A sweep over `parts` for a pass of `jobs` jobs.
-    pub(crate) fn new(g: &ConvGeometry, parts: Vec<Part>, jobs: usize) -> Self {
+    /// A sweep over `parts` for a pass of `jobs` jobs, `lanes` channels of `x` side by side.
+    pub(crate) fn new(g: &ConvGeometry, parts: Vec<Part>, jobs: usize, lanes: usize) -> Self {
         let out_cells: usize = g.output.iter().product();
         let images = (CHUNK_CELLS / out_cells.max(1)).clamp(1, g.batch.max(1));
         let pieces = out_cells.div_ceil(CHUNK_CELLS).max(1);
         let chunks = g.batch.div_ceil(images) * pieces;
         let slices = job_goal(g.macs()).div_ceil(jobs.max(1)).clamp(1, chunks.max(1));
-        let strides = (g.window.stride[2] * BLOCK, BLOCK);
+        let strides = (g.window.stride[2] * lanes, BLOCK);
         let mut sweep =
             Self { parts: vec![], steps: vec![], strides, batch: g.batch, out_cells, images, pieces, slices };
         for Part { taps, runs } in parts {
@@ -61,7 +61,7 @@ impl Sweep {
                     let from = run.write.max(cells.start);
                     let to = (run.write + run.count).min(cells.end);
                     if from < to {
-                        let a = (run.read + (from - run.write) * g.window.stride[2]) * BLOCK;
+                        let a = (run.read + (from - run.write) * g.window.stride[2]) * lanes;
                         sweep.push(start, Step { a, b: from * BLOCK, k: to - from });
                     }
                 }

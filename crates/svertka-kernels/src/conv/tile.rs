@@ -153,6 +153,26 @@ unsafe fn rows<S: Simd, R: Row<S>, const MR: usize, const NV: usize, const BLOCK
     }
 }
 
+/// [`tile`] for steps whose `k` is one. With few taps a nested loop costs more than the table: it ends too often to be predicted.
+///
+/// # Safety
+/// As for [`tile`].
+#[inline(always)]
+pub(crate) unsafe fn tile_of_single_steps<S: Simd, const MR: usize, const NV: usize>(
+    s: S,
+    acc: &mut [[S::V; NV]; MR],
+    a: [*const f32; MR],
+    b: [*const f32; NV],
+    steps: &[Step],
+) {
+    let mut sum = *acc;
+    for step in steps {
+        // SAFETY: the caller's promise.
+        unsafe { product(s, &mut sum, &a, &b, step.a, step.b) };
+    }
+    *acc = sum;
+}
+
 /// One `k` of [`tile`].
 ///
 /// # Safety

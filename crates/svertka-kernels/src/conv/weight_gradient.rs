@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use super::direct::Side;
 use super::sweep::{Chunk, Sweep, SweepPart};
 use super::tile::{PANEL, ROWS, add_cells, pieces, tile, with_rows};
 use super::windows::{Tap, parts_by_class, parts_by_tap};
@@ -21,6 +22,7 @@ const JOB_ROWS: usize = 9 * ROWS;
 #[derive(Debug)]
 pub(crate) struct DirectWeightGradient {
     geometry: ConvGeometry,
+    x: Side,
     taps: usize,
     sweep: Sweep,
     jobs: Vec<Job>,
@@ -38,7 +40,8 @@ struct Job {
 }
 
 impl DirectWeightGradient {
-    pub(crate) fn new(geometry: &ConvGeometry) -> Self {
+    /// The gradient from an `x` of `lanes` channels side by side.
+    pub(crate) fn new(geometry: &ConvGeometry, lanes: usize) -> Self {
         let &ConvGeometry { in_channels, out_channels, groups, .. } = geometry;
         let taps: usize = geometry.window.kernel.iter().product();
         let (group_in, group_out) = (in_channels / groups, out_channels / groups);
@@ -55,8 +58,9 @@ impl DirectWeightGradient {
         }
         let most = jobs.iter().map(|job| job.channels.len()).max().unwrap_or(0);
         let parts = if most < ROWS { parts_by_class(geometry) } else { parts_by_tap(geometry) };
-        let sweep = Sweep::new(geometry, parts, jobs.len());
-        Self { geometry: *geometry, taps, sweep, jobs, sums: (most * taps + 1) * PANEL }
+        let sweep = Sweep::new(geometry, parts, jobs.len(), lanes);
+        let x = Side { channels: in_channels, cells: geometry.input.iter().product(), lanes };
+        Self { geometry: *geometry, x, taps, sweep, jobs, sums: (most * taps + 1) * PANEL }
     }
 
     pub(crate) fn scratch_len(&self, threads: usize) -> usize {
@@ -73,7 +77,7 @@ impl DirectWeightGradient {
         scratch: &mut [f32],
     ) {
         let g = &self.geometry;
-        assert_eq!(x.len(), blocked_len(g.batch, g.in_channels, g.input.iter().product()), "x");
+        assert_eq!(x.len(), g.batch * self.x.image_len(), "x");
         assert_eq!(dy.len(), blocked_len(g.batch, g.out_channels, g.output.iter().product()), "dy");
         assert_eq!(dw.len(), g.weight_len(), "dw");
         assert!(db.as_ref().is_none_or(|db| db.len() == g.out_channels), "db");
@@ -185,7 +189,6 @@ impl Add<'_> {
         first: usize,
     ) {
         let plan = self.plan;
-        let in_cells: usize = plan.geometry.input.iter().product();
         let (mut channel, mut tap) = (first / part.taps.len(), first % part.taps.len());
         // For each row, its offset in an image of `x` and in the sums.
         let rows: [(usize, usize); MR] = std::array::from_fn(|_| {
@@ -193,7 +196,7 @@ impl Add<'_> {
             let Tap { index, read: beyond } = part.taps[tap];
             let row = (channel * plan.taps + index) * PANEL;
             (channel, tap) = if tap + 1 < part.taps.len() { (channel, tap + 1) } else { (channel + 1, 0) };
-            ((read / BLOCK * in_cells + beyond) * BLOCK + read % BLOCK, row)
+            (plan.x.at(read, beyond), row)
         });
         let steps = &plan.sweep.steps[part.steps[chunk.piece].clone()];
         // SAFETY: offsets of the tables stay inside an image, and sums have a row for each channel and tap.
@@ -206,8 +209,7 @@ impl Add<'_> {
                 }
             }
             for image in chunk.images.clone() {
-                let x =
-                    self.x.as_ptr().wrapping_add(image * blocked_len(1, plan.geometry.in_channels, in_cells));
+                let x = self.x.as_ptr().wrapping_add(image * plan.x.image_len());
                 let a = std::array::from_fn(|i| x.wrapping_add(rows[i].0));
                 let b = std::array::from_fn(|j| self.dy.as_ptr().wrapping_add(self.block(image, j)));
                 tile(s, &mut acc, a, b, steps, plan.sweep.strides);

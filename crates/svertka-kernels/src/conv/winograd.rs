@@ -89,7 +89,8 @@ impl Winograd {
         square: usize,
         mirrored: bool,
     ) -> Self {
-        let side = |channels, spatial: [usize; 3]| Side { channels, cells: spatial.iter().product() };
+        let side =
+            |channels, spatial: [usize; 3]| Side { channels, cells: spatial.iter().product(), lanes: BLOCK };
         let (read, write) = (side(channels[0], from), side(channels[1], to));
         let across = [to[1].div_ceil(square), to[2].div_ceil(square)];
         let points = (square + 2) * (square + 2);

@@ -3,7 +3,7 @@
 use svertka_kernels::conv::{Algorithm, Forward, InputGradient, WeightGradient};
 use svertka_kernels::epilogue::Epilogue;
 use svertka_kernels::geometry::ConvGeometry;
-use svertka_kernels::layout::{BLOCK, blocked_len, to_blocked, to_plain};
+use svertka_kernels::layout::{blocked_len, to_blocked, to_plain};
 use svertka_kernels::norm::{channel_sums, channel_sums_scratch_len};
 use svertka_kernels::planes::Planes;
 use svertka_kernels::{Buffer, Cpu};
@@ -13,14 +13,12 @@ use super::{filled, numbers};
 use crate::error::{Error, Result};
 use crate::plan::MAX_ELEMENTS;
 
-/// A layer with its weight packed once, as in inference. The input is blocked, but that of a first layer, of fewer channels than a block, which
-/// is a plain picture and is arranged in each run.
+/// A layer with its weight packed once, as in inference. The input is blocked, but that of a first layer of few channels, which
+/// is a plain picture.
 pub struct LayerRun {
     pass: Pass,
     weight: Buffer,
     bias: Buffer,
-    /// The input where it is plain.
-    picture: Option<Buffer>,
     x: Buffer,
     packed: Buffer,
     y: Buffer,
@@ -56,13 +54,18 @@ impl LayerRun {
             (Pass::Conv(pass), packed, scratch)
         };
         let picture = numbers([batch, input.channels, input.pixels]);
-        let mut x = Buffer::zeroed(input.elements());
-        to_blocked(batch, input.channels, input.pixels, picture.data(), &mut x, cpu);
+        let plain = matches!(&pass, Pass::Conv(pass) if pass.algorithm().reads_plain());
+        let x = if plain {
+            Buffer::from(picture.data())
+        } else {
+            let mut x = Buffer::zeroed(input.elements());
+            to_blocked(batch, input.channels, input.pixels, picture.data(), &mut x, cpu);
+            x
+        };
         let mut run = Self {
             pass,
             weight,
             bias: filled(output.channels),
-            picture: (input.channels < BLOCK).then(|| Buffer::from(picture.data())),
             x,
             packed: Buffer::zeroed(packed),
             y: Buffer::zeroed(output.elements()),
@@ -83,10 +86,6 @@ impl LayerRun {
 
     /// The layer once.
     pub fn run(&mut self, cpu: &Cpu) {
-        if let Some(picture) = &self.picture {
-            let Planes { batch, channels, pixels } = self.input;
-            to_blocked(batch, channels, pixels, picture, &mut self.x, cpu);
-        }
         let (x, packed, epilogue) = (&self.x, &self.packed, &Epilogue::bias(&self.bias));
         match &self.pass {
             Pass::Conv(pass) => pass.run(cpu, x, packed, epilogue, &mut self.y, &mut self.scratch),

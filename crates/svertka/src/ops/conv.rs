@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use svertka_kernels::activation::Activation;
-use svertka_kernels::conv::{Forward, InputGradient, WeightGradient};
+use svertka_kernels::conv::{Algorithm, Forward, InputGradient, WeightGradient};
 use svertka_kernels::epilogue::{Epilogue, Residual};
 use svertka_kernels::geometry::{ConvGeometry, Window};
 
@@ -43,6 +43,12 @@ impl Conv {
         expect_shape(self, "weight", &kernel, weight)?;
         Ok(geometry)
     }
+
+    /// Whether the kernel wants the activation plain.
+    pub(super) fn reads_plain(&self, shapes: &Shapes<'_>) -> bool {
+        let geometry = self.geometry(shapes.inputs[0], shapes.inputs[1]);
+        geometry.is_ok_and(|geometry| Algorithm::choose(&geometry).reads_plain())
+    }
 }
 
 impl Operator for Conv {
@@ -62,8 +68,9 @@ impl Operator for Conv {
         Ok(vec![activation(geometry.batch, geometry.out_channels, geometry.output, inputs[0])])
     }
 
-    fn layouts(&self, _: &Shapes<'_>) -> Layouts {
-        Layouts::Blocked { inputs: &[0], outputs: &[0] }
+    fn layouts(&self, shapes: &Shapes<'_>) -> Layouts {
+        let inputs: &[usize] = if self.reads_plain(shapes) { &[] } else { &[0] };
+        Layouts::Blocked { inputs, outputs: &[0] }
     }
 
     fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
@@ -213,7 +220,8 @@ impl Operator for ConvWeightGradient {
     }
 
     fn layouts(&self, _: &Shapes<'_>) -> Layouts {
-        Layouts::Blocked { inputs: &[0, 1], outputs: &[] }
+        let inputs: &[usize] = if Algorithm::choose(&self.geometry).reads_plain() { &[1] } else { &[0, 1] };
+        Layouts::Blocked { inputs, outputs: &[] }
     }
 
     fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
@@ -264,6 +272,7 @@ pub(super) fn examples() -> Vec<Example> {
         Example::new(Conv { window: strided, groups: 2 }, [&[2, 4, 7, 8], &[6, 2, 2, 3]])
             .domain(1, Domain::Unit),
         example(plain, 3, &[1, 3, 5, 4], &[3, 1, 3, 2]),
+        example(plain, 1, &[2, 9, 4, 3], &[10, 9, 3, 2]),
         example(line, 1, &[3, 2, 9], &[3, 2, 4]),
         example(volume, 1, &[2, 2, 3, 5, 2], &[3, 2, 2, 3, 1]),
     ]

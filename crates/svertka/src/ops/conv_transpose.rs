@@ -7,7 +7,7 @@
 
 use std::ops::RangeInclusive;
 
-use svertka_kernels::conv::{Forward, InputGradient, WeightGradient};
+use svertka_kernels::conv::{Algorithm, Forward, InputGradient, WeightGradient};
 use svertka_kernels::geometry::{ConvGeometry, Window};
 use svertka_kernels::norm::{channel_sums, channel_sums_scratch_len};
 
@@ -125,7 +125,8 @@ impl Operator for ConvTransposeInputGradient {
     }
 
     fn layouts(&self, _: &Shapes<'_>) -> Layouts {
-        Layouts::Blocked { inputs: &[0], outputs: &[0] }
+        let inputs: &[usize] = if Algorithm::choose(&self.geometry).reads_plain() { &[] } else { &[0] };
+        Layouts::Blocked { inputs, outputs: &[0] }
     }
 
     fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
@@ -161,7 +162,8 @@ impl Operator for ConvTransposeWeightGradient {
     }
 
     fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
-        let plan = WeightGradient::new(&ConvGeometry { batch: shapes.inputs[0][0], ..self.geometry });
+        // Blocked, as the sums for the bias want it.
+        let plan = WeightGradient::of_blocked(&ConvGeometry { batch: shapes.inputs[0][0], ..self.geometry });
         let planes = planes(shapes.inputs[1]);
         let scratch = plan.scratch_len(threads).max(channel_sums_scratch_len(planes));
         Ok(Lowered::new(move |cpu, io| {

@@ -38,12 +38,14 @@ impl Operator for FusedConv {
         self.layer().infer(&inputs[..2])
     }
 
-    fn layouts(&self, _: &Shapes<'_>) -> Layouts {
-        let inputs: &[usize] = match (self.after.residual, self.after.bias) {
+    fn layouts(&self, shapes: &Shapes<'_>) -> Layouts {
+        let plain = matches!(&self.layer, Layer::Conv(layer) if layer.reads_plain(shapes));
+        let all: &[usize] = match (self.after.residual, self.after.bias) {
             (false, _) => &[0],
             (true, false) => &[0, 2],
             (true, true) => &[0, 3],
         };
+        let inputs = if plain { &all[1..] } else { all };
         Layouts::Blocked { inputs, outputs: &[0] }
     }
 
