@@ -3,7 +3,8 @@
 //! Forward: [`Forward`] computes `y = x * weight` and what its [`Epilogue`] says; [`InputGradient`] and [`WeightGradient`] are its two adjoints. Activations are blocked
 //! (see [`crate::layout`]), weights plain `O x C/groups x D x H x W` until `pack` arranges them for one pass.
 //!
-//! Each algorithm is one file: `direct.rs`, with its weight gradient in `weight_gradient.rs`, `depthwise.rs` and `winograd.rs`. They share the loops of
+//! Each algorithm is one file: `direct.rs`, with its weight gradient in `weight_gradient.rs`, `depthwise.rs` and `winograd.rs`, whose transforms are in
+//! `squares.rs` and whose stages and weights have files beside it. They share the loops of
 //! `tile.rs`, the tables of `windows.rs`, where padding, stride and dilation are turned into offsets so that no algorithm mentions them, and,
 //! for weight gradients, the walk of `sweep.rs`. Sums have one order, whatever the number of threads and the place of an image in its batch.
 //! Taps on padding are left out of the sum, so not even an infinite weight meets a padded zero.
@@ -34,12 +35,15 @@ pub(crate) mod tile;
 mod weight_gradient;
 mod windows;
 mod winograd;
+mod winograd_stages;
+mod winograd_weights;
 
 use crate::cpu::Cpu;
 use crate::epilogue::Epilogue;
 use crate::geometry::ConvGeometry;
 use depthwise::{Depthwise, DepthwiseWeightGradient};
 use direct::Direct;
+use squares::Axis;
 use weight_gradient::DirectWeightGradient;
 use winograd::Winograd;
 
@@ -55,11 +59,26 @@ pub enum Algorithm {
     WinogradTwo,
     /// Winograd's filtering by squares of 4 x 4 outputs; not for weight gradients.
     WinogradFour,
+    /// Winograd's filtering by squares of 6 x 6 outputs, with some eight times the rounding error; not for weight gradients.
+    WinogradSix,
+}
+
+/// How much rounding error an algorithm may have, beside that of one sum in `f32` after the other (root mean square).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Accuracy {
+    /// No more: [`Algorithm::Direct`] and what sums as it does.
+    Strict,
+    /// Three times as much: Winograd's filtering by squares of 2 x 2 or 4 x 4.
+    #[default]
+    Default,
+    /// Twelve times as much: by squares of 6 x 6 too.
+    Fast,
 }
 
 impl Algorithm {
     /// Every algorithm.
-    pub const ALL: [Self; 4] = [Self::Direct, Self::Depthwise, Self::WinogradTwo, Self::WinogradFour];
+    pub const ALL: [Self; 5] =
+        [Self::Direct, Self::Depthwise, Self::WinogradTwo, Self::WinogradFour, Self::WinogradSix];
 
     /// Lower-case name.
     pub fn name(self) -> &'static str {
@@ -68,6 +87,7 @@ impl Algorithm {
             Self::Depthwise => "depthwise",
             Self::WinogradTwo => "winograd 2x2",
             Self::WinogradFour => "winograd 4x4",
+            Self::WinogradSix => "winograd 6x6",
         }
     }
 
@@ -78,16 +98,21 @@ impl Algorithm {
             Self::Depthwise => {
                 geometry.groups == geometry.in_channels && geometry.groups == geometry.out_channels
             }
-            Self::WinogradTwo | Self::WinogradFour => winograd::supports(geometry),
+            Self::WinogradTwo | Self::WinogradFour | Self::WinogradSix => winograd::supports(geometry),
         }
     }
 
-    /// The algorithm for `geometry`; it does not depend on the batch.
-    pub fn choose(geometry: &ConvGeometry) -> Self {
+    /// The algorithm for `geometry` of those that `accuracy` allows. It may be another for another batch, since many squares share what transformed
+    /// weights cost; a picture has the same bits in every batch where the algorithm is the same.
+    pub fn choose(geometry: &ConvGeometry, accuracy: Accuracy) -> Self {
         // With one channel in all, depthwise vectors would hold one real lane; the tile's do too, but it has more pixels in flight.
         if geometry.in_channels > 1 && Self::Depthwise.supports(geometry) {
             Self::Depthwise
-        } else if Self::WinogradFour.supports(geometry) && winograd::pays(geometry) {
+        } else if accuracy == Accuracy::Strict || !Self::WinogradFour.supports(geometry) {
+            Self::Direct
+        } else if accuracy == Accuracy::Fast && winograd::six_pays(geometry) {
+            Self::WinogradSix
+        } else if winograd::pays(geometry) {
             Self::WinogradFour
         } else {
             Self::Direct
@@ -117,7 +142,12 @@ macro_rules! pass {
         impl $name {
             /// The plan for `geometry` with the algorithm that suits it.
             pub fn new(geometry: &ConvGeometry) -> Self {
-                Self::planned(geometry, Algorithm::choose(geometry))
+                Self::with_accuracy(geometry, Accuracy::Default)
+            }
+
+            /// The plan with the algorithm that suits `geometry`, of those that `accuracy` allows.
+            pub fn with_accuracy(geometry: &ConvGeometry, accuracy: Accuracy) -> Self {
+                Self::planned(geometry, Algorithm::choose(geometry, accuracy))
             }
 
             /// The plan with the named algorithm, if that can compute `geometry`.
@@ -129,8 +159,9 @@ macro_rules! pass {
                 let plan = match algorithm {
                     Algorithm::Direct => Plan::Direct($direct(geometry)),
                     Algorithm::Depthwise => Plan::Depthwise($depthwise(geometry)),
-                    Algorithm::WinogradTwo => Plan::Winograd($winograd(geometry, 2)),
-                    Algorithm::WinogradFour => Plan::Winograd($winograd(geometry, 4)),
+                    Algorithm::WinogradTwo => Plan::Winograd($winograd(geometry, Axis::Two)),
+                    Algorithm::WinogradFour => Plan::Winograd($winograd(geometry, Axis::Four)),
+                    Algorithm::WinogradSix => Plan::Winograd($winograd(geometry, Axis::Six)),
                 };
                 Self { geometry: *geometry, algorithm, plan }
             }
@@ -273,7 +304,7 @@ impl InputGradient {
 impl WeightGradient {
     /// The plan for `geometry` with the algorithm that suits it.
     pub fn new(geometry: &ConvGeometry) -> Self {
-        let plan = match Algorithm::choose(geometry) {
+        let plan = match Algorithm::choose(geometry, Accuracy::Default) {
             Algorithm::Depthwise => WeightPlan::Depthwise(DepthwiseWeightGradient::new(geometry)),
             _ => WeightPlan::Direct(DirectWeightGradient::new(geometry)),
         };

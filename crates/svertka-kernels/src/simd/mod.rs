@@ -56,6 +56,10 @@ pub unsafe trait Simd: Copy + Send + Sync + 'static {
     /// Nearest integer.
     fn round(self, a: Self::V) -> Self::V;
 
+    /// Asks for the cache line at `p`, which may point anywhere, to come near: into the second-level cache, where the instruction set can say so.
+    #[inline(always)]
+    fn prefetch(self, _p: *const f32) {}
+
     /// The lanes as an array.
     #[inline(always)]
     fn to_array(self, v: Self::V) -> [f32; LANES] {
