@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use svertka_kernels::conv::{Algorithm, Forward, InputGradient, WeightGradient};
+use svertka_kernels::conv::{Accuracy, Algorithm, Forward, InputGradient, WeightGradient};
 use svertka_kernels::epilogue::Epilogue;
 use svertka_kernels::geometry::{ConvGeometry, Window};
 use svertka_kernels::layout::blocked_len;
@@ -23,6 +23,16 @@ const LAYERS: &[Layer] = &[
     ("64>64 3x3 @14 b64", [64, 64, 64, 1], [1, 14, 14], [1, 3, 3], [1, 1, 1]),
     ("64>128 3x3 @7 b64", [64, 64, 128, 1], [1, 7, 7], [1, 3, 3], [1, 1, 1]),
     ("128>128 3x3 @8 b64", [64, 128, 128, 1], [1, 8, 8], [1, 3, 3], [1, 1, 1]),
+    ("64>64 3x3 @56 b16", [16, 64, 64, 1], [1, 56, 56], [1, 3, 3], [1, 1, 1]),
+    ("128>128 3x3 @28 b1", [1, 128, 128, 1], [1, 28, 28], [1, 3, 3], [1, 1, 1]),
+    ("128>128 3x3 @28 b16", [16, 128, 128, 1], [1, 28, 28], [1, 3, 3], [1, 1, 1]),
+    ("256>256 3x3 @14 b16", [16, 256, 256, 1], [1, 14, 14], [1, 3, 3], [1, 1, 1]),
+    ("512>512 3x3 @7 b16", [16, 512, 512, 1], [1, 7, 7], [1, 3, 3], [1, 1, 1]),
+    ("64>64 3x3 @224 b1", [1, 64, 64, 1], [1, 224, 224], [1, 3, 3], [1, 1, 1]),
+    ("64>64 3x3 @224 b16", [16, 64, 64, 1], [1, 224, 224], [1, 3, 3], [1, 1, 1]),
+    ("256>256 3x3 @56 b1", [1, 256, 256, 1], [1, 56, 56], [1, 3, 3], [1, 1, 1]),
+    ("256>256 3x3 @56 b16", [16, 256, 256, 1], [1, 56, 56], [1, 3, 3], [1, 1, 1]),
+    ("4 groups of 32 3x3 @28 b1", [1, 128, 128, 4], [1, 28, 28], [1, 3, 3], [1, 1, 1]),
     ("64>64 3x3 @56 b1", [1, 64, 64, 1], [1, 56, 56], [1, 3, 3], [1, 1, 1]),
     ("256>256 3x3 @14 b1", [1, 256, 256, 1], [1, 14, 14], [1, 3, 3], [1, 1, 1]),
     ("512>512 3x3 @7 b1", [1, 512, 512, 1], [1, 7, 7], [1, 3, 3], [1, 1, 1]),
@@ -132,7 +142,7 @@ fn measure(g: &ConvGeometry, cpu: &Cpu, time: Duration) -> Vec<String> {
     let threads = cpu.threads.count();
     let in_cells: usize = g.input.iter().product();
     let blocked = blocked_len(g.batch, g.in_channels, in_cells);
-    let plain = Algorithm::choose(g).reads_plain();
+    let plain = Algorithm::choose(g, Accuracy::Default).reads_plain();
     let x = numbers(if plain { g.batch * g.in_channels * in_cells } else { blocked });
     let mut dx = numbers(blocked);
     let mut y = numbers(blocked_len(g.batch, g.out_channels, g.output.iter().product()));

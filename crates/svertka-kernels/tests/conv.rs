@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use proptest::prelude::*;
-use svertka_kernels::conv::{Algorithm, Forward, InputGradient, WeightGradient};
+use svertka_kernels::conv::{Accuracy, Algorithm, Forward, InputGradient, WeightGradient};
 use svertka_kernels::epilogue::Epilogue;
 use svertka_kernels::geometry::{ConvGeometry, Window};
 use svertka_kernels::layout::{BLOCK, blocked_len, blocks, to_blocked, to_plain};
@@ -11,6 +11,11 @@ use svertka_kernels::{Buffer, Cpu, Isa, reference};
 
 /// Error allowed, relative to the sum of absolute products: at most a few thousand roundings of 6e-8 that mostly cancel.
 const TOLERANCE: f64 = 2e-6;
+
+/// That of an algorithm: the large squares may err ten times as much.
+fn tolerance(algorithm: Algorithm) -> f64 {
+    if algorithm == Algorithm::WinogradSix { 10.0 * TOLERANCE } else { TOLERANCE }
+}
 
 type Three = [usize; 3];
 
@@ -111,6 +116,15 @@ fn named() -> Vec<(&'static str, ConvGeometry)> {
             "squares in a few chunks",
             geometry([2, 41, 24, 1], [1, 13, 19], [1, 3, 3], one, one, [(0, 0), (2, 1), (0, 2)]),
         ),
+        (
+            "squares cut to three rows and two columns, groups",
+            geometry([3, 32, 48, 2], [1, 15, 10], [1, 3, 3], one, one, same),
+        ),
+        (
+            "squares cut in both axes only",
+            geometry([5, 40, 16, 1], [1, 3, 6], [1, 3, 3], one, one, [(0, 0), (0, 1), (1, 2)]),
+        ),
+        ("squares of many groups", geometry([3, 9 * 24, 9 * 16, 9], [1, 7, 8], [1, 3, 3], one, one, same)),
         ("squares in many chunks", geometry([3, 24, 17, 1], [1, 57, 50], [1, 3, 3], one, one, same)),
         ("empty batch", geometry([0, 3, 5, 1], [1, 4, 5], [1, 3, 3], one, one, same)),
     ]
@@ -241,7 +255,7 @@ impl Case {
 
         let (weight, x) = match WeightGradient::with_algorithm(g, algorithm) {
             Some(plan) => (plan, x_of(algorithm)),
-            None => (WeightGradient::new(g), x_of(Algorithm::choose(g))),
+            None => (WeightGradient::new(g), x_of(Algorithm::choose(g, Accuracy::Default))),
         };
         let mut dw = rubbish(g.weight_len()).to_vec();
         let mut db = rubbish(g.out_channels).to_vec();
@@ -250,8 +264,12 @@ impl Case {
     }
 
     /// Compares results with the reference.
-    fn check(&self, results: &Results, what: &str) {
-        let g = &self.g;
+    fn check(&self, results: &Results, algorithm: Algorithm, what: &str) {
+        let (g, tolerance) = (&self.g, tolerance(algorithm));
+        let what = format!("{what}, {algorithm:?}");
+        let close = |got: &[f32], expected: &[f64], absolute: &[f64], what: &str| {
+            close(got, expected, absolute, tolerance, what);
+        };
         let (x, weight, bias, dy) = (wide(&self.x), wide(&self.weight), wide(&self.bias), wide(&self.dy));
         let (ax, aweight, abias, ady) = (absolute(&x), absolute(&weight), absolute(&bias), absolute(&dy));
         let y = plain(g.batch, g.out_channels, cells(g.output), &results.y);
@@ -279,11 +297,11 @@ fn cells(size: Three) -> usize {
     size.iter().product()
 }
 
-fn close(got: &[f32], expected: &[f64], absolute: &[f64], what: &str) {
+fn close(got: &[f32], expected: &[f64], absolute: &[f64], tolerance: f64, what: &str) {
     assert_eq!(got.len(), expected.len(), "{what}");
     for (i, ((&got, &expected), &absolute)) in got.iter().zip(expected).zip(absolute).enumerate() {
         let error = (f64::from(got) - expected).abs();
-        assert!(error <= TOLERANCE * absolute, "{what}: element {i} expected {expected}, received {got}");
+        assert!(error <= tolerance * absolute, "{what}: element {i} expected {expected}, received {got}");
     }
 }
 
@@ -318,7 +336,7 @@ fn named_geometries_agree_with_the_definition() {
             let case = Case::new(g);
             for algorithm in algorithms(&g) {
                 let results = case.run(algorithm, &cpu, 0.0);
-                case.check(&results, &format!("{name}, {algorithm:?}, {isa:?}"));
+                case.check(&results, algorithm, &format!("{name}, {isa:?}"));
             }
         }
     }
@@ -348,7 +366,8 @@ proptest! {
         let case = Case::new(g);
         for isa in Isa::available() {
             for algorithm in algorithms(&g) {
-                case.check(&case.run(algorithm, &Cpu::with_isa(isa, 2), -3.0), &format!("{algorithm:?}, {isa:?}"));
+                let results = case.run(algorithm, &Cpu::with_isa(isa, 2), -3.0);
+                case.check(&results, algorithm, &format!("{isa:?}"));
             }
         }
     }
@@ -437,11 +456,18 @@ fn each_algorithm_is_chosen_where_it_pays_and_direct_elsewhere() {
             _ if depthwise => Algorithm::Depthwise,
             "groups of two blocks" | "groups of three to five" => Algorithm::Direct,
             _ if name.starts_with("groups") => Algorithm::Grouped,
-            _ if name.starts_with("squares") => Algorithm::WinogradFour,
+            _ if name.starts_with("squares") || name == "3 x 3" => Algorithm::WinogradFour,
             _ if g.in_channels <= 4 => Algorithm::Plain,
             _ => Algorithm::Direct,
         };
-        assert_eq!(Algorithm::choose(&g), expected, "{name}");
+        assert_eq!(Algorithm::choose(&g, Accuracy::Default), expected, "{name}");
+        let strict = match expected {
+            Algorithm::WinogradFour => Algorithm::Direct,
+            other => other,
+        };
+        assert_eq!(Algorithm::choose(&g, Accuracy::Strict), strict, "{name}");
+        let fast = if name == "squares in many chunks" { Algorithm::WinogradSix } else { expected };
+        assert_eq!(Forward::with_accuracy(&g, Accuracy::Fast).algorithm(), fast, "{name}");
         assert_eq!(Forward::new(&g).algorithm(), expected);
         assert_eq!(Forward::with_algorithm(&g, Algorithm::Depthwise).is_some(), depthwise);
     }

@@ -4,7 +4,8 @@
 //! (see [`crate::layout`]), but for the `x` of an algorithm that [reads it plain](Algorithm::reads_plain); weights plain `O x C/groups x D x H x W`
 //! until `pack` arranges them for one pass.
 //!
-//! Each algorithm is one file: `direct.rs`, with its weight gradient in `weight_gradient.rs`, `depthwise.rs` and `winograd.rs`. They share the loops of
+//! Each algorithm is one file: `direct.rs`, with its weight gradient in `weight_gradient.rs`, `depthwise.rs` and `winograd.rs`, whose transforms are in
+//! `squares.rs` and whose stages and weights have files beside it. They share the loops of
 //! `tile.rs`, the tables of `windows.rs`, where padding, stride and dilation are turned into offsets so that no algorithm mentions them, and,
 //! for weight gradients, the walk of `sweep.rs`. Sums have one order, whatever the number of threads and the place of an image in its batch.
 //! Taps on padding are left out of the sum, so not even an infinite weight meets a padded zero.
@@ -36,6 +37,8 @@ pub(crate) mod tile;
 mod weight_gradient;
 mod windows;
 mod winograd;
+mod winograd_stages;
+mod winograd_weights;
 
 use crate::cpu::Cpu;
 use crate::epilogue::Epilogue;
@@ -44,6 +47,7 @@ use crate::layout::BLOCK;
 use depthwise::DepthwiseWeightGradient;
 use direct::Direct;
 use rows::{Factors, Rows};
+use squares::Axis;
 use weight_gradient::DirectWeightGradient;
 use winograd::Winograd;
 
@@ -67,12 +71,33 @@ pub enum Algorithm {
     WinogradTwo,
     /// Winograd's filtering by squares of 4 x 4 outputs; not for weight gradients.
     WinogradFour,
+    /// Winograd's filtering by squares of 6 x 6 outputs, with some eight times the rounding error; not for weight gradients.
+    WinogradSix,
+}
+
+/// How much rounding error an algorithm may have, beside that of one sum in `f32` after the other (root mean square).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Accuracy {
+    /// No more: [`Algorithm::Direct`] and what sums as it does.
+    Strict,
+    /// Three times as much: Winograd's filtering by squares of 2 x 2 or 4 x 4.
+    #[default]
+    Default,
+    /// Twelve times as much: by squares of 6 x 6 too.
+    Fast,
 }
 
 impl Algorithm {
     /// Every algorithm.
-    pub const ALL: [Self; 6] =
-        [Self::Direct, Self::Plain, Self::Depthwise, Self::Grouped, Self::WinogradTwo, Self::WinogradFour];
+    pub const ALL: [Self; 7] = [
+        Self::Direct,
+        Self::Plain,
+        Self::Depthwise,
+        Self::Grouped,
+        Self::WinogradTwo,
+        Self::WinogradFour,
+        Self::WinogradSix,
+    ];
 
     /// Lower-case name.
     pub fn name(self) -> &'static str {
@@ -83,6 +108,7 @@ impl Algorithm {
             Self::Grouped => "grouped",
             Self::WinogradTwo => "winograd 2x2",
             Self::WinogradFour => "winograd 4x4",
+            Self::WinogradSix => "winograd 6x6",
         }
     }
 
@@ -94,7 +120,7 @@ impl Algorithm {
                 geometry.groups == geometry.in_channels && geometry.groups == geometry.out_channels
             }
             Self::Grouped => grouped::supports(geometry),
-            Self::WinogradTwo | Self::WinogradFour => winograd::supports(geometry),
+            Self::WinogradTwo | Self::WinogradFour | Self::WinogradSix => winograd::supports(geometry),
         }
     }
 
@@ -103,15 +129,19 @@ impl Algorithm {
         self == Self::Plain
     }
 
-    /// The algorithm for `geometry`; it does not depend on the batch.
-    pub fn choose(geometry: &ConvGeometry) -> Self {
+    /// The algorithm for `geometry` of those that `accuracy` allows. It may be another for another batch, since many squares share what transformed
+    /// weights cost; a picture has the same bits in every batch where the algorithm is the same.
+    pub fn choose(geometry: &ConvGeometry, accuracy: Accuracy) -> Self {
+        let winograd = accuracy != Accuracy::Strict && Self::WinogradFour.supports(geometry);
         // With one channel in all, depthwise vectors would hold one real lane; the tile's do too, but it has more pixels in flight.
         if geometry.in_channels > 1 && Self::Depthwise.supports(geometry) {
             Self::Depthwise
+        } else if winograd && accuracy == Accuracy::Fast && winograd::six_pays(geometry) {
+            Self::WinogradSix
+        } else if winograd && winograd::pays(geometry) {
+            Self::WinogradFour
         } else if Self::Grouped.supports(geometry) && grouped::pays(geometry) {
             Self::Grouped
-        } else if Self::WinogradFour.supports(geometry) && winograd::pays(geometry) {
-            Self::WinogradFour
         } else if geometry.in_channels <= PLAIN_CHANNELS {
             Self::Plain
         } else {
@@ -142,7 +172,12 @@ macro_rules! pass {
         impl $name {
             /// The plan for `geometry` with the algorithm that suits it.
             pub fn new(geometry: &ConvGeometry) -> Self {
-                Self::planned(geometry, Algorithm::choose(geometry))
+                Self::with_accuracy(geometry, Accuracy::Default)
+            }
+
+            /// The plan with the algorithm that suits `geometry`, of those that `accuracy` allows.
+            pub fn with_accuracy(geometry: &ConvGeometry, accuracy: Accuracy) -> Self {
+                Self::planned(geometry, Algorithm::choose(geometry, accuracy))
             }
 
             /// The plan with the named algorithm, if that can compute `geometry`.
@@ -156,8 +191,9 @@ macro_rules! pass {
                     Algorithm::Plain => Plan::Direct($plain(geometry)),
                     Algorithm::Depthwise => Plan::Rows($rows(geometry, Factors::Own)),
                     Algorithm::Grouped => Plan::Rows($rows(geometry, grouped::factors(geometry))),
-                    Algorithm::WinogradTwo => Plan::Winograd($winograd(geometry, 2)),
-                    Algorithm::WinogradFour => Plan::Winograd($winograd(geometry, 4)),
+                    Algorithm::WinogradTwo => Plan::Winograd($winograd(geometry, Axis::Two)),
+                    Algorithm::WinogradFour => Plan::Winograd($winograd(geometry, Axis::Four)),
+                    Algorithm::WinogradSix => Plan::Winograd($winograd(geometry, Axis::Six)),
                 };
                 Self { geometry: *geometry, algorithm, plan }
             }
@@ -301,7 +337,7 @@ impl InputGradient {
 impl WeightGradient {
     /// The plan for `geometry` with the algorithm that suits it.
     pub fn new(geometry: &ConvGeometry) -> Self {
-        match Algorithm::choose(geometry) {
+        match Algorithm::choose(geometry, Accuracy::Default) {
             Algorithm::Plain => Self { plan: WeightPlan::Direct(DirectWeightGradient::new(geometry, 1)) },
             _ => Self::of_blocked(geometry),
         }
@@ -309,7 +345,7 @@ impl WeightGradient {
 
     /// As [`WeightGradient::new`], but `x` is blocked whatever the algorithm.
     pub fn of_blocked(geometry: &ConvGeometry) -> Self {
-        let plan = match Algorithm::choose(geometry) {
+        let plan = match Algorithm::choose(geometry, Accuracy::Default) {
             Algorithm::Depthwise => WeightPlan::Depthwise(DepthwiseWeightGradient::new(geometry)),
             _ => WeightPlan::Direct(DirectWeightGradient::new(geometry, BLOCK)),
         };

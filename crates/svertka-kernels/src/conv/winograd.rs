@@ -1,196 +1,285 @@
 //! Winograd's minimal filtering for 3 x 3 windows of stride 1: forward and input gradient (Lavin and Gray, "Fast Algorithms for Convolutional
 //! Neural Networks", 2016).
 //!
-//! Output squares of 4 x 4 (or 2 x 2) cells come from 6 x 6 (4 x 4) input cells by 36 (16) products a channel pair where the definition needs 144 (36):
-//! input squares and weights are transformed, multiplied point by point, which for all channels at once is one matrix product a point, and
-//! transformed back. The points of the 4 x 4 form are 0, ±√½, ±√2 and ∞: with them its error is two to three times that of the definition in `f32`,
-//! with the customary 0, ±1, ±2 it would be five times as large.
+//! Output squares of 4 x 4 cells come from 6 x 6 input cells by 36 products a channel pair where the definition needs 144 (2 x 2: 16 for 36;
+//! 6 x 6: 64 for 324): input squares and weights are transformed, multiplied point by point, which for all channels of a group at once is one matrix
+//! product a point, and transformed back. The points of the 4 x 4 form are 0, ±√½, ±√2 and ∞: with them its error is two to three times that
+//! of the definition in `f32`, with the customary 0, ±1, ±2 it would be five times as large. The 6 x 6 form errs seven to ten times as much.
 //!
-//! Squares are worked through in chunks, so that a chunk's transformed input stays in the caches while all panels of weights pass by. Sums run over the
-//! channels in order, whatever the chunk and the thread.
-//!
-//! The file is long because the plan, the transforms and the products share one arrangement of memory.
+//! Squares are worked through in chunks: all three stages of a chunk, point after point in the products, so that what a chunk needs at a point
+//! stays in the caches while the weights of that point, which no other point needs, pass by. Squares at the lower and right edge have
+//! fewer cells and are multiplied at fewer points ([`Axis::at_edge`]); in a chunk they stand before and after the whole ones, so that the squares with a
+//! point are neighbours. Sums run over the channels in order, whatever the chunk and the thread.
 
 use std::ops::Range;
 
 use super::direct::Side;
-use super::squares::{Four, Transform, Two};
-use super::tile::{PANEL, ROWS, Resting, Step, tile_of_blocks, with_rows};
-use crate::cpu::{Cpu, WithSimd};
-use crate::epilogue::{Epilogue, Finish};
+use super::squares::Axis;
+use super::tile::{PANEL, Step};
+use super::winograd_stages::{Input, Output, Part, Products};
+use super::winograd_weights::Weights;
+use crate::cpu::Cpu;
+use crate::epilogue::Epilogue;
 use crate::geometry::ConvGeometry;
-use crate::layout::BLOCK;
-use crate::simd::Simd;
+use crate::layout::{BLOCK, blocks};
 use crate::threads::{SharedMut, share};
 
-/// Bytes of transformed input that a chunk should have at most: it stays in the second-level cache for the most part.
-const CHUNK_BYTES: usize = 512 << 10;
+/// Bytes of transformed input and products that a chunk should have at most: they stay in the second-level cache for the most part.
+const CHUNK_BYTES: usize = 448 << 10;
 
-/// Squares of a chunk at least, where there are so many: each brings all transformed weights into the caches once.
-const LEAST_SQUARES: usize = 8 * ROWS;
+/// Squares of a chunk at least, where there are so many, by bytes of transformed weights up to: each chunk brings all weights near once, and the
+/// farther they come from, the more squares must share the way.
+const LEAST_SQUARES: [(usize, usize); 3] = [(1 << 20, 24), (16 << 20, 48), (usize::MAX, 96)];
 
-/// Chunks from which on each is a job of its own, transform and products; fewer are shared by all threads.
-const MANY_CHUNKS: usize = 8;
+/// Parts from which on each is a job of its own, all stages; fewer are shared by all threads.
+const MANY_PARTS: usize = 8;
+
+/// Floats of a cache line.
+const LINE: usize = 16;
 
 /// The plan of one pass.
 #[derive(Debug)]
-pub(crate) struct Winograd {
+pub(super) struct Winograd {
     batch: usize,
-    read: Side,
-    write: Side,
+    groups: usize,
+    pub(super) read: Side,
+    pub(super) write: Side,
+    /// Channels and blocks of a group, read and written.
+    pub(super) channels: [usize; 2],
+    pub(super) blocks: [usize; 2],
     /// Rows and columns of the side that is read and of the one that is written.
-    from: [usize; 2],
-    to: [usize; 2],
+    pub(super) from: [usize; 2],
+    pub(super) to: [usize; 2],
     /// Padding before the first row and column.
-    before: [usize; 2],
-    /// Cells along the side of an output square: 2 or 4.
-    square: usize,
-    /// Squares in each row and column of an image.
-    across: [usize; 2],
-    chunks: usize,
-    mirrored: bool,
-    steps: Vec<Step>,
+    pub(super) before: [usize; 2],
+    /// The transform of whole squares, and of the last along each axis.
+    pub(super) whole: Axis,
+    edge: [Axis; 2],
+    pub(super) mirrored: bool,
+    pub(super) squares: Vec<Square>,
+    chunks: Vec<Chunk>,
+    /// Squares of the largest chunk, and how many there is room for: so many that a block of them is an odd number of cache lines.
+    pub(super) most: usize,
+    pub(super) pitch: usize,
+    pub(super) steps: Vec<Step>,
 }
 
-/// Whether the window is 3 x 3 of stride 1, over one group of channels.
-pub(crate) fn supports(g: &ConvGeometry) -> bool {
+/// An output square: its image, first row and first column.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Square {
+    pub(super) image: usize,
+    pub(super) at: [usize; 2],
+}
+
+/// Some squares in the order of [`order`], and how many of them come before those that are whole in both axes, and with them and with those that
+/// are cut in the columns only.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    pub(super) squares: Range<usize>,
+    ends: [usize; 3],
+}
+
+/// Whether the window is 3 x 3 of stride 1, and groups are of whole blocks.
+pub(super) fn supports(g: &ConvGeometry) -> bool {
     let w = &g.window;
     let plane = w.kernel == [1, 3, 3] && w.stride == [1; 3] && w.dilation == [1; 3];
     // The padding of the input gradient is what the forward pass lacks of a full one.
     let padding =
         w.padding[0] == (0, 0) && w.padding.iter().all(|&(before, after)| before <= 2 && after <= 2);
-    plane && padding && g.groups == 1 && g.input[0] == 1
+    let whole = |channels: usize| (channels / g.groups).is_multiple_of(BLOCK);
+    let groups = g.groups == 1 || whole(g.in_channels) && whole(g.out_channels);
+    plane && padding && groups && g.input[0] == 1
 }
 
 /// Whether squares of 4 x 4 save time: the transforms cost as much as some channels' products, and transformed weights, four times as large,
 /// need enough squares to be worth their way through the caches.
-pub(crate) fn pays(g: &ConvGeometry) -> bool {
-    let channels = g.in_channels.min(g.out_channels);
-    let squares = g.output[1].div_ceil(4) * g.output[2].div_ceil(4);
+pub(super) fn pays(g: &ConvGeometry) -> bool {
+    let channels = g.in_channels.min(g.out_channels) / g.groups;
+    let squares = g.batch * g.output[1].div_ceil(4) * g.output[2].div_ceil(4);
     channels >= 16 && squares >= 9
 }
 
+/// Whether squares of 6 x 6 save more time than those of 4 x 4: where edges are short beside the picture, and the transformed weights, seven times as
+/// large as the plain ones, do not come from memory.
+pub(super) fn six_pays(g: &ConvGeometry) -> bool {
+    let channels = g.in_channels / g.groups * (g.out_channels / g.groups);
+    pays(g) && g.output[1].min(g.output[2]) >= 24 && channels <= 1 << 16
+}
+
 impl Winograd {
-    pub(crate) fn forward(g: &ConvGeometry, square: usize) -> Self {
+    pub(super) fn forward(g: &ConvGeometry, whole: Axis) -> Self {
         let before = [g.window.padding[1].0, g.window.padding[2].0];
-        Self::new(g.batch, [g.in_channels, g.out_channels], [g.input, g.output], before, square, false)
+        Self::new(g, [g.in_channels, g.out_channels], [g.input, g.output], before, whole, false)
     }
 
-    pub(crate) fn input_gradient(g: &ConvGeometry, square: usize) -> Self {
+    pub(super) fn input_gradient(g: &ConvGeometry, whole: Axis) -> Self {
         let before = [2 - g.window.padding[1].0, 2 - g.window.padding[2].0];
-        Self::new(g.batch, [g.out_channels, g.in_channels], [g.output, g.input], before, square, true)
+        Self::new(g, [g.out_channels, g.in_channels], [g.output, g.input], before, whole, true)
     }
 
     fn new(
-        batch: usize,
+        g: &ConvGeometry,
         channels: [usize; 2],
         [from, to]: [[usize; 3]; 2],
         before: [usize; 2],
-        square: usize,
+        whole: Axis,
         mirrored: bool,
     ) -> Self {
         let side =
             |channels, spatial: [usize; 3]| Side { channels, cells: spatial.iter().product(), lanes: BLOCK };
         let (read, write) = (side(channels[0], from), side(channels[1], to));
-        let across = [to[1].div_ceil(square), to[2].div_ceil(square)];
-        let points = (square + 2) * (square + 2);
-        let steps = (0..read.blocks()).map(|block| Step {
-            a: block * ROWS * BLOCK,
-            b: block * BLOCK * PANEL,
-            k: BLOCK.min(read.channels - block * BLOCK),
-        });
+        let (from, to) = ([from[1], from[2]], [to[1], to[2]]);
+        let channels = channels.map(|channels| channels / g.groups);
+        let blocks = channels.map(blocks);
         let mut plan = Self {
-            batch,
+            batch: g.batch,
+            groups: g.groups,
             read,
             write,
-            from: [from[1], from[2]],
-            to: [to[1], to[2]],
+            channels,
+            blocks,
+            from,
+            to,
             before,
-            square,
-            across,
-            chunks: 1,
+            whole,
+            edge: to.map(|size| whole.at_edge(size)),
             mirrored,
-            steps: steps.collect(),
+            squares: vec![],
+            chunks: vec![],
+            most: 0,
+            pitch: 0,
+            steps: vec![],
         };
-        let bytes = points * read.blocks() * BLOCK * size_of::<f32>();
-        let most = (CHUNK_BYTES / bytes.max(1)).max(LEAST_SQUARES).next_multiple_of(ROWS);
-        plan.chunks = plan.squares().div_ceil(most).max(1);
+        for image in 0..g.batch {
+            for row in (0..to[0]).step_by(whole.cells()) {
+                let columns = (0..to[1]).step_by(whole.cells());
+                plan.squares.extend(columns.map(|column| Square { image, at: [row, column] }));
+            }
+        }
+        plan.cut();
+        plan.steps = (0..blocks[0])
+            .map(|block| Step {
+                a: block * plan.pitch * BLOCK,
+                b: block * BLOCK * PANEL,
+                k: BLOCK.min(channels[0] - block * BLOCK),
+            })
+            .collect();
         plan
     }
 
-    fn squares(&self) -> usize {
-        self.batch * self.across[0] * self.across[1]
+    /// Cuts the squares into chunks, and orders them in each.
+    fn cut(&mut self) {
+        let count = self.squares.len();
+        let bytes = |[read, write]: [usize; 2]| self.points() * size_of::<f32>() * (read + write);
+        let weights = self.channels[1] * bytes([self.channels[0], 0]);
+        let least = LEAST_SQUARES.iter().find(|(most, _)| weights <= *most).map_or(1, |&(_, least)| least);
+        let goal = least.max(CHUNK_BYTES / bytes(self.blocks.map(|blocks| blocks * BLOCK)).max(1));
+        let mut chunks = ((count + goal / 2) / goal).max(1);
+        if self.groups * chunks >= MANY_PARTS {
+            // Few threads finish at the same time.
+            chunks = (chunks + 2) / 4 * 4;
+        }
+        let chunks = chunks.max(1);
+        for chunk in 0..chunks {
+            let squares = share(count, chunks, chunk);
+            let place = |square: &Square| match self.axes(*square).map(|axis| axis == self.whole) {
+                [false, true] => 0,
+                [true, true] => 1,
+                [true, false] => 2,
+                [false, false] => 3,
+            };
+            let mut sorted = self.squares[squares.clone()].to_vec();
+            sorted.sort_by_key(place);
+            let ends = std::array::from_fn(|end| sorted.partition_point(|square| place(square) <= end));
+            self.most = self.most.max(squares.len());
+            self.squares[squares.clone()].copy_from_slice(&sorted);
+            self.chunks.push(Chunk { squares, ends });
+        }
+        self.pitch = (self.most.div_ceil(2) | 1) * 2;
     }
 
-    fn points(&self) -> usize {
-        (self.square + 2) * (self.square + 2)
+    /// The transforms of a square's rows and columns.
+    #[inline(always)]
+    pub(super) fn axes(&self, square: Square) -> [Axis; 2] {
+        std::array::from_fn(|d| {
+            if square.at[d] + self.whole.cells() <= self.to[d] { self.whole } else { self.edge[d] }
+        })
     }
 
-    fn panels(&self) -> usize {
-        self.write.channels.div_ceil(PANEL)
+    /// Those of a chunk's squares that are multiplied at a point.
+    #[inline(always)]
+    pub(super) fn taking_part(&self, chunk: &Chunk, point: usize) -> Range<usize> {
+        let at = [point / self.side(), point % self.side()];
+        let [rows, columns]: [bool; 2] = std::array::from_fn(|d| self.edge[d].points().contains(&at[d]));
+        let start = if rows { 0 } else { chunk.ends[0] };
+        let end = match [rows, columns] {
+            [true, true] => chunk.squares.len(),
+            [false, true] => chunk.ends[2],
+            [_, false] => chunk.ends[1],
+        };
+        start..end
     }
 
-    /// Elements of a panel of weights at all points.
-    fn panel_len(&self) -> usize {
-        self.points() * self.read.channels * PANEL
+    /// Points along one axis, and in all.
+    #[inline(always)]
+    pub(super) fn side(&self) -> usize {
+        self.whole.points().len()
     }
 
-    pub(crate) fn packed_len(&self) -> usize {
-        self.panels() * self.panel_len()
+    #[inline(always)]
+    pub(super) fn points(&self) -> usize {
+        self.side() * self.side()
     }
 
-    /// Elements of a chunk's transformed input: groups of [`ROWS`] squares, then points, blocks, squares, lanes.
-    fn input_len(&self) -> usize {
-        self.squares().div_ceil(self.chunks).div_ceil(ROWS)
-            * ROWS
-            * self.points()
-            * self.read.blocks()
-            * BLOCK
+    pub(super) fn panels(&self) -> usize {
+        self.channels[1].div_ceil(PANEL)
     }
 
-    /// Elements of a chunk's products for one panel: squares, then points, lanes.
-    fn products_len(&self) -> usize {
-        self.squares().div_ceil(self.chunks) * self.points() * PANEL
+    /// Where a panel of weights at a point starts.
+    pub(super) fn panel_start(&self, group: usize, point: usize, panel: usize) -> usize {
+        ((group * self.points() + point) * self.panels() + panel) * self.channels[0] * PANEL
     }
 
-    pub(crate) fn scratch_len(&self, threads: usize) -> usize {
-        let inputs = if self.chunks < MANY_CHUNKS { 1 } else { threads };
-        inputs * self.input_len() + threads * self.products_len()
+    pub(super) fn packed_len(&self) -> usize {
+        self.panel_start(self.groups, 0, 0)
+    }
+
+    /// Elements of a chunk's transformed input (0) or products (1) at one point: an odd number of cache lines, so that points do not compete for the
+    /// same lines of a cache.
+    #[inline(always)]
+    pub(super) fn point_len(&self, side: usize) -> usize {
+        ((self.blocks[side] * self.pitch * BLOCK).div_ceil(LINE) | 1) * LINE
+    }
+
+    /// Elements of a chunk's transformed input and products.
+    fn part_len(&self) -> [usize; 2] {
+        [self.points() * self.point_len(0), self.points() * self.point_len(1)]
+    }
+
+    fn parts(&self) -> usize {
+        self.groups * self.chunks.len()
+    }
+
+    pub(super) fn scratch_len(&self, threads: usize) -> usize {
+        self.part_len().iter().sum::<usize>() * if self.parts() < MANY_PARTS { 1 } else { threads }
     }
 
     /// Packs `weight`, in which the taps of written channel `w` and read channel `r` start at `start(w, r)`.
-    pub(crate) fn pack(
+    pub(super) fn pack(
         &self,
         cpu: &Cpu,
         weight: &[f32],
         packed: &mut [f32],
         start: impl Fn(usize, usize) -> usize + Sync,
     ) {
-        let transform = if self.square == 2 { &Two::WEIGHT[..] } else { &Four::WEIGHT };
-        let (points, out) = (transform.len(), SharedMut::new(packed));
-        cpu.threads.run(self.panels(), |panel, _| {
-            // SAFETY: panels are disjoint, and each is written by its own job.
-            let packed = unsafe { out.slice(panel * self.panel_len(), self.panel_len()) };
-            packed.fill(0.0);
-            for lane in 0..PANEL.min(self.write.channels - panel * PANEL) {
-                for read in 0..self.read.channels {
-                    let taps = &weight[start(panel * PANEL + lane, read)..][..9];
-                    let tap = |i: usize| f64::from(taps[if self.mirrored { 8 - i } else { i }]);
-                    for (y, rows) in transform.iter().enumerate() {
-                        let column = |x: usize| (0..3).map(|row| rows[row] * tap(row * 3 + x)).sum::<f64>();
-                        let column = [column(0), column(1), column(2)];
-                        for (x, columns) in transform.iter().enumerate() {
-                            let value: f64 = columns.iter().zip(column).map(|(a, b)| a * b).sum();
-                            let at = ((y * points + x) * self.read.channels + read) * PANEL + lane;
-                            packed[at] = value as f32;
-                        }
-                    }
-                }
-            }
+        let (start, packed) = (&start, SharedMut::new(packed));
+        cpu.threads.run(self.groups * self.panels(), |job, _| {
+            let (group, panel) = (job / self.panels(), job % self.panels());
+            cpu.isa.dispatch(Weights { plan: self, weight, start, packed, group, panel });
         });
     }
 
-    pub(crate) fn run(
+    pub(super) fn run(
         &self,
         cpu: &Cpu,
         x: &[f32],
@@ -202,237 +291,32 @@ impl Winograd {
         assert_eq!(x.len(), self.batch * self.read.image_len(), "elements that the pass reads");
         assert_eq!(y.len(), self.batch * self.write.image_len(), "elements that the pass writes");
         assert_eq!(packed.len(), self.packed_len(), "packed weight");
-        let threads = cpu.threads.count();
-        let (inputs, products) = scratch[..self.scratch_len(threads)]
-            .split_at_mut(self.scratch_len(threads) - threads * self.products_len());
-        let (inputs, products) = (SharedMut::new(inputs), SharedMut::new(products));
+        let scratch = SharedMut::new(&mut scratch[..self.scratch_len(cpu.threads.count())]);
         let finish = epilogue.finish(cpu.isa, self.write.channels, SharedMut::new(y));
-        let pass = Pass { plan: self, x, packed, finish };
-        let (input_len, products_len, blocks) = (self.input_len(), self.products_len(), self.read.blocks());
-        if self.chunks >= MANY_CHUNKS {
-            cpu.threads.run(self.chunks, |chunk, worker| {
-                let squares = share(self.squares(), self.chunks, chunk);
-                // SAFETY: each worker has its own part of both.
-                let (input, products) = unsafe {
-                    (
-                        inputs.slice(worker * input_len, input_len),
-                        products.slice(worker * products_len, products_len),
-                    )
-                };
-                let input = SharedMut::new(input);
-                cpu.isa.dispatch(Input { pass, squares: squares.clone(), blocks: 0..blocks, input });
-                // SAFETY: the transform has ended, so nobody writes the input.
-                let input = unsafe { input.slice(0, input_len) };
-                cpu.isa.dispatch(Products { pass, squares, panels: 0..self.panels(), input, products });
+        let ([input_len, products_len], blocks, points) = (self.part_len(), self.blocks, self.points());
+        // What a part works on, in the scratch memory of `worker`.
+        let part = |part: usize, worker: usize| {
+            let start = worker * (input_len + products_len);
+            // SAFETY: each worker has its own scratch memory, or all share one part at a time.
+            let [input, products] =
+                unsafe { [scratch.slice(start, input_len), scratch.slice(start + input_len, products_len)] }
+                    .map(SharedMut::new);
+            let (group, chunk) = (part / self.chunks.len(), &self.chunks[part % self.chunks.len()]);
+            Part { plan: self, x, packed, finish, group, chunk, input, products }
+        };
+        if self.parts() >= MANY_PARTS {
+            cpu.threads.run(self.parts(), |job, worker| {
+                let part = part(job, worker);
+                cpu.isa.dispatch(Input(part, 0..blocks[0]));
+                cpu.isa.dispatch(Products(part, 0..points));
+                cpu.isa.dispatch(Output(part, 0..blocks[1]));
             });
             return;
         }
-        for chunk in 0..self.chunks {
-            let squares = share(self.squares(), self.chunks, chunk);
-            cpu.threads.run(blocks, |block, _| {
-                let blocks = block..block + 1;
-                cpu.isa.dispatch(Input { pass, squares: squares.clone(), blocks, input: inputs });
-            });
-            // SAFETY: the transform has ended, so nobody writes the input.
-            let input: &[f32] = unsafe { inputs.slice(0, input_len) };
-            cpu.threads.run(self.panels(), |panel, worker| {
-                // SAFETY: each worker has its own part.
-                let products = unsafe { products.slice(worker * products_len, products_len) };
-                let panels = panel..panel + 1;
-                cpu.isa.dispatch(Products { pass, squares: squares.clone(), panels, input, products });
-            });
-        }
-    }
-}
-
-/// What all jobs of a run share.
-#[derive(Clone, Copy)]
-struct Pass<'a> {
-    plan: &'a Winograd,
-    x: &'a [f32],
-    packed: &'a [f32],
-    finish: Finish<'a>,
-}
-
-impl Pass<'_> {
-    /// Image, and first row and column, of the output square `square`.
-    fn place(&self, square: usize) -> (usize, [usize; 2]) {
-        let [rows, columns] = self.plan.across;
-        let (image, at) = (square / (rows * columns), square % (rows * columns));
-        (image, [at / columns * self.plan.square, at % columns * self.plan.square])
-    }
-}
-
-/// Transforms some blocks of the input squares of a chunk.
-struct Input<'a> {
-    pass: Pass<'a>,
-    squares: Range<usize>,
-    blocks: Range<usize>,
-    input: SharedMut<'a>,
-}
-
-impl WithSimd for Input<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) {
-        match self.pass.plan.square {
-            2 => self.transform::<S, Two, 4, 2>(s),
-            _ => self.transform::<S, Four, 6, 4>(s),
-        }
-    }
-}
-
-impl Input<'_> {
-    #[inline(always)]
-    fn transform<S: Simd, T: Transform<P, M>, const P: usize, const M: usize>(self, s: S) {
-        let plan = self.pass.plan;
-        let [height, width] = plan.from;
-        // Distance between points of one square.
-        let point = plan.read.blocks() * ROWS * BLOCK;
-        for block in self.blocks.clone() {
-            for (at, square) in self.squares.clone().enumerate() {
-                let (image, [row, column]) = self.pass.place(square);
-                let plane = image * plan.read.image_len() + block * plan.read.cells * BLOCK;
-                let plane = &self.pass.x[plane..][..plan.read.cells * BLOCK];
-                let mut columns = [[s.splat(0.0); P]; P];
-                let inside =
-                    |first: usize, before: usize, size: usize| first >= before && first - before + P <= size;
-                if inside(row, plan.before[0], height) && inside(column, plan.before[1], width) {
-                    let corner = ((row - plan.before[0]) * width + column - plan.before[1]) * BLOCK;
-                    for (j, column) in columns.iter_mut().enumerate() {
-                        // SAFETY: the whole square lies inside the plane.
-                        *column = T::input(
-                            s,
-                            std::array::from_fn(|i| unsafe {
-                                s.load(plane.as_ptr().add(corner + (i * width + j) * BLOCK))
-                            }),
-                        );
-                    }
-                } else {
-                    for (j, vectors) in columns.iter_mut().enumerate() {
-                        let cell = |i: usize| {
-                            let row = (row + i).checked_sub(plan.before[0]).filter(|row| *row < height);
-                            let column =
-                                (column + j).checked_sub(plan.before[1]).filter(|column| *column < width);
-                            match (row, column) {
-                                (Some(row), Some(column)) => {
-                                    s.from_slice(&plane[(row * width + column) * BLOCK..])
-                                }
-                                _ => s.splat(0.0),
-                            }
-                        };
-                        *vectors = T::input(s, std::array::from_fn(cell));
-                    }
-                }
-                let start = at / ROWS * ROWS * plan.points() * plan.read.blocks() * BLOCK
-                    + block * ROWS * BLOCK
-                    + at % ROWS * BLOCK;
-                #[expect(clippy::needless_range_loop, reason = "the second index of all columns")]
-                for i in 0..P {
-                    let row = T::input(s, std::array::from_fn(|j| columns[j][i]));
-                    for (j, value) in row.into_iter().enumerate() {
-                        // SAFETY: each square and block has its own places; the slice bounds check them.
-                        let cell = unsafe { self.input.slice(start + (i * P + j) * point, BLOCK) };
-                        s.write(cell, value);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Multiplies a chunk's transformed input with some panels of weights, and transforms back.
-struct Products<'a> {
-    pass: Pass<'a>,
-    squares: Range<usize>,
-    panels: Range<usize>,
-    input: &'a [f32],
-    products: &'a mut [f32],
-}
-
-impl WithSimd for Products<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(mut self, s: S) {
-        let plan = self.pass.plan;
-        for panel in self.panels.clone() {
-            let two = panel * 2 + 1 < plan.write.blocks();
-            if two {
-                self.multiply::<S, 2>(s, panel)
-            } else {
-                self.multiply::<S, 1>(s, panel)
-            }
-            match plan.square {
-                2 => self.transform::<S, Two, 4, 2>(s, panel),
-                _ => self.transform::<S, Four, 6, 4>(s, panel),
-            }
-        }
-    }
-}
-
-impl Products<'_> {
-    /// The products of all squares at all points with a panel of `NV` blocks.
-    #[inline(always)]
-    fn multiply<S: Simd, const NV: usize>(&mut self, s: S, panel: usize) {
-        let plan = self.pass.plan;
-        let packed = &self.pass.packed[panel * plan.panel_len()..][..plan.panel_len()];
-        let (points, count) = (plan.points(), self.squares.len());
-        let (row, point) = (points * PANEL, plan.read.blocks() * ROWS * BLOCK);
-        for at in 0..points {
-            let weight = &packed[at * plan.read.channels * PANEL..][..plan.read.channels * PANEL];
-            for first in (0..count).step_by(ROWS) {
-                let input = &self.input[first * points * plan.read.blocks() * BLOCK + at * point..][..point];
-                let products = &mut self.products[first * row..][..(count - first).min(ROWS) * row];
-                with_rows!((count - first).min(ROWS), MR in [1 2 3 4 5 6] => {
-                    let mut acc = [[s.splat(0.0); NV]; MR];
-                    // SAFETY: the steps stay inside one point of a group of squares and one point of a panel, whose lengths the slices check; each
-                    // square's products have their own row.
-                    unsafe {
-                        let a = std::array::from_fn(|i| input.as_ptr().add(i * BLOCK));
-                        let b = std::array::from_fn(|j| weight.as_ptr().wrapping_add(j * BLOCK));
-                        tile_of_blocks(s, &mut acc, a, b, &plan.steps, Resting);
-                        for (i, acc) in acc.iter().enumerate() {
-                            for (j, acc) in acc.iter().enumerate() {
-                                s.store(products.as_mut_ptr().add(i * row + at * PANEL + j * BLOCK), *acc);
-                            }
-                        }
-                    }
-                });
-            }
-        }
-    }
-
-    /// The output squares of a panel from its products.
-    #[inline(always)]
-    fn transform<S: Simd, T: Transform<P, M>, const P: usize, const M: usize>(&mut self, s: S, panel: usize) {
-        let plan = self.pass.plan;
-        let [height, width] = plan.to;
-        for block in panel * 2..(panel * 2 + 2).min(plan.write.blocks()) {
-            let bias = self.pass.finish.start(s, block);
-            for (at, square) in self.squares.clone().enumerate() {
-                let products = &self.products[at * P * P * PANEL + block % 2 * BLOCK..];
-                let (image, [row, column]) = self.pass.place(square);
-                let mut columns = [[s.splat(0.0); M]; P];
-                for (j, column) in columns.iter_mut().enumerate() {
-                    *column =
-                        T::output(s, std::array::from_fn(|i| s.from_slice(&products[(i * P + j) * PANEL..])));
-                }
-                let plane = image * plan.write.image_len() + block * plan.write.cells * BLOCK;
-                #[expect(clippy::needless_range_loop, reason = "the second index of all columns")]
-                for i in 0..M.min(height - row) {
-                    let cells = T::output(s, std::array::from_fn(|j| columns[j][i]));
-                    let start = plane + ((row + i) * width + column) * BLOCK;
-                    let places = (0..M.min(width - column)).map(|j| start + j * BLOCK);
-                    for (at, cell) in places.clone().zip(cells) {
-                        // SAFETY: the cell is inside the plane, and no other job writes this square of this panel.
-                        unsafe { self.pass.finish.store(s, at, s.add(cell, bias)) };
-                    }
-                    // SAFETY: as above.
-                    unsafe { self.pass.finish.settle(places) };
-                }
-            }
+        for part in (0..self.parts()).map(|job| part(job, 0)) {
+            cpu.threads.run(blocks[0], |block, _| cpu.isa.dispatch(Input(part, block..block + 1)));
+            cpu.threads.run(points, |point, _| cpu.isa.dispatch(Products(part, point..point + 1)));
+            cpu.threads.run(blocks[1], |block, _| cpu.isa.dispatch(Output(part, block..block + 1)));
         }
     }
 }

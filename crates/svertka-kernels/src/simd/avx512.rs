@@ -84,6 +84,11 @@ unsafe impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn permute_halves(self, v: Self::V, from: &[i32; 8]) -> Self::V {
+        self.0.permute_halves(v, from)
+    }
+
+    #[inline(always)]
     fn splat(self, x: f32) -> Self::V {
         self.0.splat(x)
     }

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use svertka_kernels::activation::Activation;
-use svertka_kernels::conv::{Algorithm, Forward, InputGradient, WeightGradient};
+use svertka_kernels::conv::{Accuracy, Algorithm, Forward, InputGradient, WeightGradient};
 use svertka_kernels::epilogue::{Epilogue, Residual};
 use svertka_kernels::geometry::{ConvGeometry, Window};
 
@@ -47,7 +47,7 @@ impl Conv {
     /// Whether the kernel wants the activation plain.
     pub(super) fn reads_plain(&self, shapes: &Shapes<'_>) -> bool {
         let geometry = self.geometry(shapes.inputs[0], shapes.inputs[1]);
-        geometry.is_ok_and(|geometry| Algorithm::choose(&geometry).reads_plain())
+        geometry.is_ok_and(|geometry| Algorithm::choose(&geometry, Accuracy::Default).reads_plain())
     }
 }
 
@@ -220,7 +220,8 @@ impl Operator for ConvWeightGradient {
     }
 
     fn layouts(&self, _: &Shapes<'_>) -> Layouts {
-        let inputs: &[usize] = if Algorithm::choose(&self.geometry).reads_plain() { &[1] } else { &[0, 1] };
+        let inputs: &[usize] =
+            if Algorithm::choose(&self.geometry, Accuracy::Default).reads_plain() { &[1] } else { &[0, 1] };
         Layouts::Blocked { inputs, outputs: &[] }
     }
 

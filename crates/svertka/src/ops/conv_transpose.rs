@@ -7,7 +7,7 @@
 
 use std::ops::RangeInclusive;
 
-use svertka_kernels::conv::{Algorithm, Forward, InputGradient, WeightGradient};
+use svertka_kernels::conv::{Accuracy, Algorithm, Forward, InputGradient, WeightGradient};
 use svertka_kernels::geometry::{ConvGeometry, Window};
 use svertka_kernels::norm::{channel_sums, channel_sums_scratch_len};
 
@@ -125,7 +125,8 @@ impl Operator for ConvTransposeInputGradient {
     }
 
     fn layouts(&self, _: &Shapes<'_>) -> Layouts {
-        let inputs: &[usize] = if Algorithm::choose(&self.geometry).reads_plain() { &[] } else { &[0] };
+        let inputs: &[usize] =
+            if Algorithm::choose(&self.geometry, Accuracy::Default).reads_plain() { &[] } else { &[0] };
         Layouts::Blocked { inputs, outputs: &[0] }
     }
 

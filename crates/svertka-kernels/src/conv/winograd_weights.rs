@@ -1,0 +1,59 @@
+//! The weights of Winograd's filtering at its points, calculated in `f64` and rounded once.
+
+use super::tile::PANEL;
+use super::winograd::Winograd;
+use crate::cpu::WithSimd;
+use crate::simd::Simd;
+use crate::threads::SharedMut;
+
+/// Packs one panel of one group at all points. Nobody else writes this panel.
+pub(super) struct Weights<'a, F> {
+    pub(super) plan: &'a Winograd,
+    pub(super) weight: &'a [f32],
+    /// Where the nine taps of a written and a read channel start.
+    pub(super) start: &'a F,
+    pub(super) packed: SharedMut<'a>,
+    pub(super) group: usize,
+    pub(super) panel: usize,
+}
+
+impl<F: Fn(usize, usize) -> usize> WithSimd for Weights<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let plan = self.plan;
+        let [read, write] = plan.channels;
+        let (first_read, first) = (self.group * read, self.group * write + self.panel * PANEL);
+        let lanes = PANEL.min(write - self.panel * PANEL);
+        let transform = plan.whole.weight();
+        for k in 0..read {
+            // Lanes last, so that the compiler makes vectors of them.
+            let mut taps = [[0.0; PANEL]; 9];
+            for lane in 0..lanes {
+                let from = &self.weight[(self.start)(first + lane, first_read + k)..][..9];
+                for (i, &tap) in from.iter().enumerate() {
+                    taps[if plan.mirrored { 8 - i } else { i }][lane] = f64::from(tap);
+                }
+            }
+            for (y, rows) in transform.iter().enumerate() {
+                let columns: [[f64; PANEL]; 3] =
+                    std::array::from_fn(|x| combine(rows, [&taps[x], &taps[3 + x], &taps[6 + x]]));
+                for (x, factors) in transform.iter().enumerate() {
+                    let values = combine(factors, [&columns[0], &columns[1], &columns[2]]);
+                    let start = plan.panel_start(self.group, y * plan.side() + x, self.panel) + k * PANEL;
+                    // SAFETY: nobody else writes this panel.
+                    let to = unsafe { self.packed.slice(start, PANEL) };
+                    to.iter_mut().zip(values).for_each(|(to, value)| *to = value as f32);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn combine(factors: &[f64; 3], taps: [&[f64; PANEL]; 3]) -> [f64; PANEL] {
+    std::array::from_fn(|lane| {
+        factors[0] * taps[0][lane] + factors[1] * taps[1][lane] + factors[2] * taps[2][lane]
+    })
+}
