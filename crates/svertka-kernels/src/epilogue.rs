@@ -107,6 +107,12 @@ impl Finish<'_> {
         }
     }
 
+    /// Whether [`Finish::settle`] has work.
+    #[inline(always)]
+    pub(crate) fn settles(&self) -> bool {
+        self.rest.is_some()
+    }
+
     /// Applies what bounds can't say to cells that have been stored.
     ///
     /// # Safety

@@ -23,6 +23,9 @@ use crate::threads::{SharedMut, job_goal, share};
 /// Cells of the largest tile: as many sums as the FMA units have in flight. They, three taps, a read vector and its permutation are 13 of 16 registers.
 const CELLS: usize = 8;
 
+/// Tiles that are settled together: their cells stay in the first-level cache.
+const BAND: usize = 64;
+
 /// What the lanes of a written block are multiplied with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Factors {
@@ -82,7 +85,7 @@ struct Step {
     /// Weights of the first tap, and from one tap to the next.
     b: usize,
     b_step: isize,
-    /// A bit for each cell that does not read padding, for [`Kind::Part`].
+    /// A bit for each read vector that is not padding. Those that all taps meet are not, except in [`Kind::Part`].
     inside: u32,
     /// For [`Factors::Group`], the lane of its half that each lane is multiplied with.
     from: [i32; BLOCK],
@@ -91,7 +94,7 @@ struct Step {
 /// Neighbouring taps of a step, and how many read vectors lie between neighbouring cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// One tap that some cells reach.
+    /// One tap, and any read vector may be padding.
     Part,
     One,
     Two,
@@ -255,109 +258,161 @@ impl Rows {
         assert_eq!(y.len(), self.batch * self.write.image_len(), "elements that the pass writes");
         assert_eq!(packed.len(), self.packed_len(), "packed weight");
         let finish = epilogue.finish(self.write.channels, SharedMut::new(y));
-        cpu.threads.run(self.block_sets * self.chunks, |job, _| match self.factors {
-            Factors::Own => {
-                cpu.isa.dispatch(Job::<Own> { plan: self, x, packed, finish, job, factors: PhantomData })
-            }
-            Factors::Group => {
-                cpu.isa.dispatch(Job::<Group> { plan: self, x, packed, finish, job, factors: PhantomData })
-            }
-            Factors::All => {
-                cpu.isa.dispatch(Job::<All> { plan: self, x, packed, finish, job, factors: PhantomData })
+        cpu.threads.run(self.block_sets * self.chunks, |job, _| {
+            let tiles = share(self.tiles(), self.chunks, job % self.chunks);
+            for unit in share(self.batch * self.write.blocks(), self.block_sets, job / self.chunks) {
+                for band in pieces(tiles.len(), BAND) {
+                    let tiles = tiles.start + band.start..tiles.start + band.end;
+                    match self.factors {
+                        Factors::Own => self.band::<Own>(cpu, x, packed, finish, unit, tiles),
+                        Factors::Group => self.band::<Group>(cpu, x, packed, finish, unit, tiles),
+                        Factors::All => self.band::<All>(cpu, x, packed, finish, unit, tiles),
+                    }
+                }
             }
         });
+    }
+
+    fn band<R: Read>(
+        &self,
+        cpu: &Cpu,
+        x: &[f32],
+        packed: &[f32],
+        finish: Finish<'_>,
+        unit: usize,
+        tiles: Range<usize>,
+    ) {
+        let band = tiles.clone();
+        cpu.isa.dispatch(Band::<R> {
+            plan: self,
+            x,
+            packed,
+            finish,
+            unit,
+            tiles: band,
+            factors: PhantomData,
+        });
+        if finish.settles() {
+            cpu.isa.dispatch(Settle { plan: self, finish, unit, tiles });
+        }
+    }
+
+    /// The rows that have some of the `tiles`, and these.
+    #[inline(always)]
+    fn rows(&self, tiles: Range<usize>) -> impl Iterator<Item = (&Row, &[Piece])> {
+        let in_row = self.classes.first().map_or(1, Vec::len);
+        (tiles.start / in_row..tiles.end.div_ceil(in_row)).map(move |number| {
+            let (row, first) = (&self.rows[number], number * in_row);
+            let pieces = tiles.start.saturating_sub(first)..(tiles.end - first).min(in_row);
+            (row, &self.classes[row.class][pieces])
+        })
     }
 }
 
 /// The steps of one kernel row of one channel for some `cells` of `line`.
 fn steps_of_row(line: &Line, cells: &Range<usize>) -> Vec<Step> {
-    let most = if line.stride <= 2 { 3 } else { 1 };
+    let kinds: &[Kind] = match line.stride {
+        1 => &[Kind::Three, Kind::Two, Kind::One, Kind::Part],
+        2 => &[Kind::ThreeByTwo, Kind::One, Kind::Part],
+        _ => &[Kind::One, Kind::Part],
+    };
     let (mut steps, mut tap) = (vec![], 0);
     while tap < line.taps.len() {
-        let first = cells.start * line.stride + tap;
-        // The taps from here on that all cells reach.
-        let reached = line.inside.end.saturating_sub(first + (cells.len() - 1) * line.stride);
-        let reached = if line.inside.contains(&first) { reached.min(line.taps.len() - tap) } else { 0 };
-        let kind = match (reached.min(most), line.stride) {
-            (0, _) => Kind::Part,
-            (3, 1) => Kind::Three,
-            (3, _) => Kind::ThreeByTwo,
-            (2, 1) => Kind::Two,
-            _ => Kind::One,
-        };
-        let taps = &line.taps[tap..tap + kind.taps()];
-        // Vectors between cells are read only where several taps share them.
-        let distance = if kind.taps() == 1 { line.stride } else { 1 };
-        let inside = (0..cells.len()).filter(|cell| line.inside.contains(&(first + cell * line.stride)));
-        let inside = inside.fold(0, |bits, cell| bits | 1 << cell);
-        if inside != 0 {
-            let b_step = taps.get(1).map_or(0, |&second| second as isize - taps[0] as isize);
-            steps.push(Step {
-                kind,
-                a: tap * line.read_step * BLOCK,
-                a_step: distance * line.read_step * BLOCK,
-                b: taps[0] * BLOCK,
-                b_step: b_step * BLOCK as isize,
-                inside,
-                from: [0; BLOCK],
-            });
+        let fits = kinds.iter().find_map(|&kind| {
+            let taps = kind.taps();
+            // Vectors between cells are read only where several taps share them.
+            let (stride, apart) = if taps == 1 { (1, line.stride) } else { (line.stride, 1) };
+            let first = cells.start * line.stride + tap;
+            let reads = |vector| line.inside.contains(&(first + vector * apart));
+            let last_cell = (cells.len() - 1) * stride;
+            let whole = kind == Kind::Part || (taps - 1..=last_cell).all(reads);
+            (taps <= line.taps.len() - tap && whole).then(|| {
+                let second = line.taps.get(tap + 1).filter(|_| taps > 1);
+                let inside = (0..last_cell + taps).filter(|&vector| reads(vector));
+                Step {
+                    kind,
+                    a: tap * line.read_step * BLOCK,
+                    a_step: apart * line.read_step * BLOCK,
+                    b: line.taps[tap] * BLOCK,
+                    b_step: second.map_or(0, |&second| second as isize - line.taps[tap] as isize)
+                        * BLOCK as isize,
+                    inside: inside.fold(0, |bits, vector| bits | 1 << vector),
+                    from: [0; BLOCK],
+                }
+            })
+        });
+        let step = fits.expect("the last kind fits everywhere");
+        tap += step.kind.taps();
+        if step.inside != 0 {
+            steps.push(step);
         }
-        tap += kind.taps();
     }
     steps
 }
 
-struct Job<'a, R> {
+/// Some tiles of a written block of an image.
+struct Band<'a, R> {
     plan: &'a Rows,
     x: &'a [f32],
     packed: &'a [f32],
     finish: Finish<'a>,
-    job: usize,
+    unit: usize,
+    tiles: Range<usize>,
     /// A type, so that each way to read is compiled by itself.
     factors: PhantomData<R>,
 }
 
-impl<R: Read> WithSimd for Job<'_, R> {
+impl<R: Read> WithSimd for Band<'_, R> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let plan = self.plan;
-        let tiles = share(plan.tiles(), plan.chunks, self.job % plan.chunks);
-        if tiles.is_empty() {
-            return;
-        }
-        let in_row = plan.tiles() / plan.rows.len();
-        let packed = plan.group_read * plan.taps * BLOCK;
-        for unit in share(plan.batch * plan.write.blocks(), plan.block_sets, self.job / plan.chunks) {
-            let (image, block) = (unit / plan.write.blocks(), unit % plan.write.blocks());
-            let read =
-                image * plan.read.blocks() + block * BLOCK / plan.group_write * plan.group_read / BLOCK;
-            let x = self.x.as_ptr().wrapping_add(read * plan.read.cells * BLOCK);
-            let weight = self.packed.as_ptr().wrapping_add(block * packed);
-            let start = self.finish.start(s, block);
-            for number in tiles.start / in_row..tiles.end.div_ceil(in_row) {
-                let row = plan.rows[number];
-                let pieces =
-                    tiles.start.saturating_sub(number * in_row)..(tiles.end - number * in_row).min(in_row);
-                for piece in &plan.classes[row.class][pieces] {
-                    let x = x.wrapping_add(row.read).wrapping_offset(piece.read);
-                    let steps = &plan.steps[piece.steps.clone()];
-                    let y = unit * plan.write.cells * BLOCK + row.write + piece.write;
-                    let places = (0..piece.count).map(|cell| y + cell * piece.write_step);
-                    with_rows!(piece.count, CELLS in [1 2 3 4 5 6 7 8] => {
-                        // SAFETY: `run` has checked the lengths that the tables were made for; no other job writes these cells.
-                        unsafe {
-                            let sums = sums::<S, R, CELLS>(s, start, x, weight, steps);
-                            for (sum, place) in sums.iter().zip(places.clone()) {
-                                self.finish.store(s, place, *sum);
-                            }
+        let (image, block) = (self.unit / plan.write.blocks(), self.unit % plan.write.blocks());
+        let read = image * plan.read.blocks() + block * BLOCK / plan.group_write * plan.group_read / BLOCK;
+        let x = self.x.as_ptr().wrapping_add(read * plan.read.cells * BLOCK);
+        let weight = self.packed.as_ptr().wrapping_add(block * plan.group_read * plan.taps * BLOCK);
+        let start = self.finish.start(s, block);
+        for (row, pieces) in plan.rows(self.tiles) {
+            let y = self.unit * plan.write.cells * BLOCK + row.write;
+            for piece in pieces {
+                let x = x.wrapping_add(row.read).wrapping_offset(piece.read);
+                let steps = &plan.steps[piece.steps.clone()];
+                with_rows!(piece.count, CELLS in [1 2 3 4 5 6 7 8] => {
+                    // SAFETY: `run` has checked the lengths that the tables were made for; no other job writes these cells.
+                    unsafe {
+                        let sums = sums::<S, R, CELLS>(s, start, x, weight, steps);
+                        for (cell, sum) in sums.into_iter().enumerate() {
+                            self.finish.store(s, y + piece.write + cell * piece.write_step, sum);
                         }
-                    });
-                    // SAFETY: the places that have been written.
-                    unsafe { self.finish.settle(s, places) };
-                }
+                    }
+                });
             }
+        }
+    }
+}
+
+/// What remains to be done to a band. Apart, since its constants would take the registers of the sums.
+struct Settle<'a> {
+    plan: &'a Rows,
+    finish: Finish<'a>,
+    unit: usize,
+    tiles: Range<usize>,
+}
+
+impl WithSimd for Settle<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        for (row, pieces) in self.plan.rows(self.tiles) {
+            let y = self.unit * self.plan.write.cells * BLOCK + row.write;
+            let cells = |piece: &Piece| {
+                let (start, step) = (y + piece.write, piece.write_step);
+                (0..piece.count).map(move |cell| start + cell * step)
+            };
+            // SAFETY: the cells that the band has written.
+            unsafe { self.finish.settle(s, pieces.iter().flat_map(cells)) };
         }
     }
 }
@@ -435,7 +490,8 @@ macro_rules! each_vector {
     };
 }
 
-/// Adds the products of a step with `TAPS` taps; neighbouring cells are `STRIDE` read vectors apart. Of a `PART`, cells on padding are left out.
+/// Adds the products of a step with `TAPS` taps; neighbouring cells are `STRIDE` read vectors apart. Of a `PART`,
+/// any vector may be left out.
 ///
 /// # Safety
 /// As for [`sums`].
@@ -460,7 +516,8 @@ unsafe fn walk<
     let mut x = x;
     each_vector!(VECTOR in [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16] => {
         if VECTOR < (CELLS - 1) * STRIDE + TAPS {
-            if !PART || step.inside >> VECTOR & 1 != 0 {
+            let edge = PART || (VECTOR + 1) < TAPS || VECTOR > (CELLS - 1) * STRIDE;
+            if !edge || step.inside >> VECTOR & 1 != 0 {
                 // SAFETY: the caller's promise.
                 let factors = unsafe { R::read(s, x, &step.from) };
                 for tap in 0..TAPS.min(VECTOR + 1) {
