@@ -1,9 +1,7 @@
 //! Convolution by rows of cells, for channels that mix with few others: depthwise layers and small groups, forward and input gradient.
 //!
-//! A tile is up to eight written cells of a block side by side, their sums in registers. A step is a row of up to three taps, also in
-//! registers, over a line of read cells: each read vector is loaded once and multiplied with every tap that meets it. That is 13 loads for 24
-//! products in a 3 x 3 kernel, where two of each go in a cycle. A tap that not all cells of the tile reach is a step of its own, in which a bit for
-//! each cell says whether it reads; so padding is neither read nor multiplied.
+//! A written row is cut into tiles of up to eight cells side by side, whose hot loop is `row_tile.rs`. Rows that reach the same kernel rows are a
+//! class; within a row, cells with the same phase of stride and dilation are a line (`windows.rs`).
 //!
 //! Sums run over blocks of read channels, kernel rows, channels of the block and taps of the row, in one order for every cell.
 
@@ -11,6 +9,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::direct::Side;
+use super::row_tile::{All, Group, Own, Read, Step, steps_of_row, sums};
 use super::tile::{pieces, with_rows};
 use super::windows::{self, Class, Line, Tap};
 use crate::cpu::{Cpu, WithSimd};
@@ -73,43 +72,6 @@ struct Piece {
     count: usize,
     read: isize,
     steps: Range<usize>,
-}
-
-/// Some taps of a row for one read channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Step {
-    kind: Kind,
-    /// From the start of a piece to the first read vector, and from one to the next.
-    a: usize,
-    a_step: usize,
-    /// Weights of the first tap, and from one tap to the next.
-    b: usize,
-    b_step: isize,
-    /// A bit for each read vector that is not padding. Those that all taps meet are not, except in [`Kind::Part`].
-    inside: u32,
-    /// For [`Factors::Group`], the lane of its half that each lane is multiplied with.
-    from: [i32; BLOCK],
-}
-
-/// Neighbouring taps of a step, and how many read vectors lie between neighbouring cells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// One tap, and any read vector may be padding.
-    Part,
-    One,
-    Two,
-    Three,
-    ThreeByTwo,
-}
-
-impl Kind {
-    fn taps(self) -> usize {
-        match self {
-            Self::Part | Self::One => 1,
-            Self::Two => 2,
-            Self::Three | Self::ThreeByTwo => 3,
-        }
-    }
 }
 
 impl Rows {
@@ -309,47 +271,6 @@ impl Rows {
     }
 }
 
-/// The steps of one kernel row of one channel for some `cells` of `line`.
-fn steps_of_row(line: &Line, cells: &Range<usize>) -> Vec<Step> {
-    let kinds: &[Kind] = match line.stride {
-        1 => &[Kind::Three, Kind::Two, Kind::One, Kind::Part],
-        2 => &[Kind::ThreeByTwo, Kind::One, Kind::Part],
-        _ => &[Kind::One, Kind::Part],
-    };
-    let (mut steps, mut tap) = (vec![], 0);
-    while tap < line.taps.len() {
-        let fits = kinds.iter().find_map(|&kind| {
-            let taps = kind.taps();
-            // Vectors between cells are read only where several taps share them.
-            let (stride, apart) = if taps == 1 { (1, line.stride) } else { (line.stride, 1) };
-            let first = cells.start * line.stride + tap;
-            let reads = |vector| line.inside.contains(&(first + vector * apart));
-            let last_cell = (cells.len() - 1) * stride;
-            let whole = kind == Kind::Part || (taps - 1..=last_cell).all(reads);
-            (taps <= line.taps.len() - tap && whole).then(|| {
-                let second = line.taps.get(tap + 1).filter(|_| taps > 1);
-                let inside = (0..last_cell + taps).filter(|&vector| reads(vector));
-                Step {
-                    kind,
-                    a: tap * line.read_step * BLOCK,
-                    a_step: apart * line.read_step * BLOCK,
-                    b: line.taps[tap] * BLOCK,
-                    b_step: second.map_or(0, |&second| second as isize - line.taps[tap] as isize)
-                        * BLOCK as isize,
-                    inside: inside.fold(0, |bits, vector| bits | 1 << vector),
-                    from: [0; BLOCK],
-                }
-            })
-        });
-        let step = fits.expect("the last kind fits everywhere");
-        tap += step.kind.taps();
-        if step.inside != 0 {
-            steps.push(step);
-        }
-    }
-    steps
-}
-
 /// Some tiles of a written block of an image.
 struct Band<'a, R> {
     plan: &'a Rows,
@@ -372,18 +293,22 @@ impl<R: Read> WithSimd for Band<'_, R> {
         let read = image * plan.read.blocks() + block * BLOCK / plan.group_write * plan.group_read / BLOCK;
         let x = self.x.as_ptr().wrapping_add(read * plan.read.cells * BLOCK);
         let weight = self.packed.as_ptr().wrapping_add(block * plan.group_read * plan.taps * BLOCK);
-        let start = self.finish.start(s, block);
+        let finish = self.finish;
+        let start = finish.start(s, block);
         for (row, pieces) in plan.rows(self.tiles) {
             let y = self.unit * plan.write.cells * BLOCK + row.write;
             for piece in pieces {
                 let x = x.wrapping_add(row.read).wrapping_offset(piece.read);
                 let steps = &plan.steps[piece.steps.clone()];
+                // Copies, which no store can change.
+                let (mut place, step) = (y + piece.write, piece.write_step);
                 with_rows!(piece.count, CELLS in [1 2 3 4 5 6 7 8] => {
                     // SAFETY: `run` has checked the lengths that the tables were made for; no other job writes these cells.
                     unsafe {
                         let sums = sums::<S, R, CELLS>(s, start, x, weight, steps);
-                        for (cell, sum) in sums.into_iter().enumerate() {
-                            self.finish.store(s, y + piece.write + cell * piece.write_step, sum);
+                        for sum in sums {
+                            finish.store(s, place, sum);
+                            place += step;
                         }
                     }
                 });
@@ -415,120 +340,4 @@ impl WithSimd for Settle<'_> {
             unsafe { self.finish.settle(s, pieces.iter().flat_map(cells)) };
         }
     }
-}
-
-/// [`Factors`], as a step reads them.
-trait Read {
-    /// The factors of the lanes for the cell at `p`.
-    ///
-    /// # Safety
-    /// `p` points to eight readable floats, for [`All`] to one.
-    unsafe fn read<S: Simd>(s: S, p: *const f32, from: &[i32; BLOCK]) -> S::V;
-}
-
-struct Own;
-struct Group;
-struct All;
-
-impl Read for Own {
-    #[inline(always)]
-    unsafe fn read<S: Simd>(s: S, p: *const f32, _: &[i32; BLOCK]) -> S::V {
-        // SAFETY: the caller's promise.
-        unsafe { s.load(p) }
-    }
-}
-
-impl Read for Group {
-    #[inline(always)]
-    unsafe fn read<S: Simd>(s: S, p: *const f32, from: &[i32; BLOCK]) -> S::V {
-        // SAFETY: the caller's promise.
-        s.permute_halves(unsafe { s.load(p) }, from)
-    }
-}
-
-impl Read for All {
-    #[inline(always)]
-    unsafe fn read<S: Simd>(s: S, p: *const f32, _: &[i32; BLOCK]) -> S::V {
-        // SAFETY: the caller's promise.
-        s.splat(unsafe { *p })
-    }
-}
-
-/// The sums of neighbouring cells.
-///
-/// # Safety
-/// What the steps read of `x` and `weight` is readable.
-#[inline(always)]
-unsafe fn sums<S: Simd, R: Read, const CELLS: usize>(
-    s: S,
-    start: S::V,
-    x: *const f32,
-    weight: *const f32,
-    steps: &[Step],
-) -> [S::V; CELLS] {
-    let mut sums = [start; CELLS];
-    for step in steps {
-        let (x, weight) = (x.wrapping_add(step.a), weight.wrapping_add(step.b));
-        // SAFETY: the caller's promise.
-        unsafe {
-            match step.kind {
-                Kind::Part => walk::<S, R, CELLS, 1, 1, true>(s, &mut sums, x, weight, step),
-                Kind::One => walk::<S, R, CELLS, 1, 1, false>(s, &mut sums, x, weight, step),
-                Kind::Two => walk::<S, R, CELLS, 2, 1, false>(s, &mut sums, x, weight, step),
-                Kind::Three => walk::<S, R, CELLS, 3, 1, false>(s, &mut sums, x, weight, step),
-                Kind::ThreeByTwo => walk::<S, R, CELLS, 3, 2, false>(s, &mut sums, x, weight, step),
-            }
-        }
-    }
-    sums
-}
-
-/// Repeats `$body` for each constant `$vector`: LLVM does not unroll so long a loop, and sums under a variable index are not in registers.
-macro_rules! each_vector {
-    ($vector:ident in [$($n:literal)*] => $body:expr) => {
-        $({ const $vector: usize = $n; $body })*
-    };
-}
-
-/// Adds the products of a step with `TAPS` taps; neighbouring cells are `STRIDE` read vectors apart. Of a `PART`,
-/// any vector may be left out.
-///
-/// # Safety
-/// As for [`sums`].
-#[inline(always)]
-unsafe fn walk<
-    S: Simd,
-    R: Read,
-    const CELLS: usize,
-    const TAPS: usize,
-    const STRIDE: usize,
-    const PART: bool,
->(
-    s: S,
-    sums: &mut [S::V; CELLS],
-    x: *const f32,
-    weight: *const f32,
-    step: &Step,
-) {
-    // SAFETY: the caller's promise.
-    let taps: [S::V; TAPS] =
-        std::array::from_fn(|tap| unsafe { s.load(weight.wrapping_offset(tap as isize * step.b_step)) });
-    let mut x = x;
-    each_vector!(VECTOR in [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16] => {
-        if VECTOR < (CELLS - 1) * STRIDE + TAPS {
-            let edge = PART || (VECTOR + 1) < TAPS || VECTOR > (CELLS - 1) * STRIDE;
-            if !edge || step.inside >> VECTOR & 1 != 0 {
-                // SAFETY: the caller's promise.
-                let factors = unsafe { R::read(s, x, &step.from) };
-                for tap in 0..TAPS.min(VECTOR + 1) {
-                    // The cell whose tap meets this vector.
-                    let (cell, between) = ((VECTOR - tap) / STRIDE, (VECTOR - tap) % STRIDE);
-                    if between == 0 && cell < CELLS {
-                        sums[cell] = s.fma(factors, taps[tap], sums[cell]);
-                    }
-                }
-            }
-            x = x.wrapping_add(step.a_step);
-        }
-    });
 }
