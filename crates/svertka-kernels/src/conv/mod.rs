@@ -4,9 +4,10 @@
 //! (see [`crate::layout`]), but for the `x` of an algorithm that [reads it plain](Algorithm::reads_plain); weights plain `O x C/groups x D x H x W`
 //! until `pack` arranges them for one pass.
 //!
-//! Each algorithm is one file: `direct.rs`, with its weight gradient in `weight_gradient.rs`, `depthwise.rs` and `winograd.rs`, whose transforms are in
-//! `squares.rs` and whose stages and weights have files beside it. They share the loops of
-//! `tile.rs`, the tables of `windows.rs`, where padding, stride and dilation are turned into offsets so that no algorithm mentions them, and,
+//! Each algorithm is one file: `direct.rs`, with its weight gradient in `weight_gradient.rs`; `rows.rs` for depthwise layers and small groups
+//! (`grouped.rs` says which; `depthwise.rs` has the weight gradient); and `winograd.rs`, whose transforms are in `squares.rs` and whose stages and
+//! weights have files beside it. They share the loops of `tile.rs`, the tables of `windows.rs`, where padding, stride and dilation are turned into
+//! offsets so that no algorithm mentions them, and,
 //! for weight gradients, the walk of `sweep.rs`. Sums have one order, whatever the number of threads and the place of an image in its batch.
 //! Taps on padding are left out of the sum, so not even an infinite weight meets a padded zero.
 //!
@@ -30,6 +31,7 @@
 mod depthwise;
 mod direct;
 mod grouped;
+mod row_tile;
 mod rows;
 mod squares;
 mod sweep;

@@ -1,9 +1,7 @@
 //! Convolution by rows of cells, for channels that mix with few others: depthwise layers and small groups, forward and input gradient.
 //!
-//! A tile is up to eight written cells of a block side by side, their sums in registers. A step is a row of up to three taps, also in
-//! registers, over a line of read cells: each read vector is loaded once and multiplied with every tap that meets it. That is 13 loads for 24
-//! products in a 3 x 3 kernel, where two of each go in a cycle. A tap that not all cells of the tile reach is a step of its own, in which a bit for
-//! each cell says whether it reads; so padding is neither read nor multiplied.
+//! A written row is cut into tiles of up to eight cells side by side, whose hot loop is `row_tile.rs`. Rows that reach the same kernel rows are a
+//! class; within a row, cells with the same phase of stride and dilation are a line (`windows.rs`).
 //!
 //! Sums run over blocks of read channels, kernel rows, channels of the block and taps of the row, in one order for every cell.
 
@@ -11,6 +9,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::direct::Side;
+use super::row_tile::{All, Group, Own, Read, Step, steps_of_row, sums};
 use super::tile::{pieces, with_rows};
 use super::windows::{self, Class, Line, Tap};
 use crate::cpu::{Cpu, WithSimd};
@@ -70,43 +69,6 @@ struct Piece {
     count: usize,
     read: isize,
     steps: Range<usize>,
-}
-
-/// Some taps of a row for one read channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Step {
-    kind: Kind,
-    /// From the start of a piece to the first read vector, and from one to the next.
-    a: usize,
-    a_step: usize,
-    /// Weights of the first tap, and from one tap to the next.
-    b: usize,
-    b_step: isize,
-    /// A bit for each cell that does not read padding, for [`Kind::Part`].
-    inside: u32,
-    /// For [`Factors::Group`], the lane of its half that each lane is multiplied with.
-    from: [i32; BLOCK],
-}
-
-/// Neighbouring taps of a step, and how many read vectors lie between neighbouring cells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// One tap that some cells reach.
-    Part,
-    One,
-    Two,
-    Three,
-    ThreeByTwo,
-}
-
-impl Kind {
-    fn taps(self) -> usize {
-        match self {
-            Self::Part | Self::One => 1,
-            Self::Two => 2,
-            Self::Three | Self::ThreeByTwo => 3,
-        }
-    }
 }
 
 impl Rows {
@@ -255,223 +217,75 @@ impl Rows {
         assert_eq!(y.len(), self.batch * self.write.image_len(), "elements that the pass writes");
         assert_eq!(packed.len(), self.packed_len(), "packed weight");
         let finish = epilogue.finish(cpu.isa, self.write.channels, SharedMut::new(y));
-        cpu.threads.run(self.block_sets * self.chunks, |job, _| match self.factors {
-            Factors::Own => {
-                cpu.isa.dispatch(Job::<Own> { plan: self, x, packed, finish, job, factors: PhantomData })
-            }
-            Factors::Group => {
-                cpu.isa.dispatch(Job::<Group> { plan: self, x, packed, finish, job, factors: PhantomData })
-            }
-            Factors::All => {
-                cpu.isa.dispatch(Job::<All> { plan: self, x, packed, finish, job, factors: PhantomData })
+        cpu.threads.run(self.block_sets * self.chunks, |job, _| {
+            let tiles = share(self.tiles(), self.chunks, job % self.chunks);
+            for unit in share(self.batch * self.write.blocks(), self.block_sets, job / self.chunks) {
+                let band = Band { plan: self, x, packed, finish, unit, tiles: tiles.clone() };
+                match self.factors {
+                    Factors::Own => cpu.isa.dispatch(By::<Own>(band, PhantomData)),
+                    Factors::Group => cpu.isa.dispatch(By::<Group>(band, PhantomData)),
+                    Factors::All => cpu.isa.dispatch(By::<All>(band, PhantomData)),
+                }
             }
         });
     }
-}
 
-/// The steps of one kernel row of one channel for some `cells` of `line`.
-fn steps_of_row(line: &Line, cells: &Range<usize>) -> Vec<Step> {
-    let most = if line.stride <= 2 { 3 } else { 1 };
-    let (mut steps, mut tap) = (vec![], 0);
-    while tap < line.taps.len() {
-        let first = cells.start * line.stride + tap;
-        // The taps from here on that all cells reach.
-        let reached = line.inside.end.saturating_sub(first + (cells.len() - 1) * line.stride);
-        let reached = if line.inside.contains(&first) { reached.min(line.taps.len() - tap) } else { 0 };
-        let kind = match (reached.min(most), line.stride) {
-            (0, _) => Kind::Part,
-            (3, 1) => Kind::Three,
-            (3, _) => Kind::ThreeByTwo,
-            (2, 1) => Kind::Two,
-            _ => Kind::One,
-        };
-        let taps = &line.taps[tap..tap + kind.taps()];
-        // Vectors between cells are read only where several taps share them.
-        let distance = if kind.taps() == 1 { line.stride } else { 1 };
-        let inside = (0..cells.len()).filter(|cell| line.inside.contains(&(first + cell * line.stride)));
-        let inside = inside.fold(0, |bits, cell| bits | 1 << cell);
-        if inside != 0 {
-            let b_step = taps.get(1).map_or(0, |&second| second as isize - taps[0] as isize);
-            steps.push(Step {
-                kind,
-                a: tap * line.read_step * BLOCK,
-                a_step: distance * line.read_step * BLOCK,
-                b: taps[0] * BLOCK,
-                b_step: b_step * BLOCK as isize,
-                inside,
-                from: [0; BLOCK],
-            });
-        }
-        tap += kind.taps();
+    /// The rows that have some of the `tiles`, and these.
+    #[inline(always)]
+    fn rows(&self, tiles: Range<usize>) -> impl Iterator<Item = (&Row, &[Piece])> {
+        let in_row = self.classes.first().map_or(1, Vec::len);
+        (tiles.start / in_row..tiles.end.div_ceil(in_row)).map(move |number| {
+            let (row, first) = (&self.rows[number], number * in_row);
+            let pieces = tiles.start.saturating_sub(first)..(tiles.end - first).min(in_row);
+            (row, &self.classes[row.class][pieces])
+        })
     }
-    steps
 }
 
-struct Job<'a, R> {
+/// Some tiles of a written block of an image.
+struct Band<'a> {
     plan: &'a Rows,
     x: &'a [f32],
     packed: &'a [f32],
     finish: Finish<'a>,
-    job: usize,
-    /// A type, so that each way to read is compiled by itself.
-    factors: PhantomData<R>,
+    unit: usize,
+    tiles: Range<usize>,
 }
 
-impl<R: Read> WithSimd for Job<'_, R> {
+/// A band with its factors as a type, so that each way to read is compiled by itself.
+struct By<'a, R>(Band<'a>, PhantomData<R>);
+
+impl<R: Read> WithSimd for By<'_, R> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let plan = self.plan;
-        let tiles = share(plan.tiles(), plan.chunks, self.job % plan.chunks);
-        if tiles.is_empty() {
-            return;
-        }
-        let in_row = plan.tiles() / plan.rows.len();
-        let packed = plan.group_read * plan.taps * BLOCK;
-        for unit in share(plan.batch * plan.write.blocks(), plan.block_sets, self.job / plan.chunks) {
-            let (image, block) = (unit / plan.write.blocks(), unit % plan.write.blocks());
-            let read =
-                image * plan.read.blocks() + block * BLOCK / plan.group_write * plan.group_read / BLOCK;
-            let x = self.x.as_ptr().wrapping_add(read * plan.read.cells * BLOCK);
-            let weight = self.packed.as_ptr().wrapping_add(block * packed);
-            let start = self.finish.start(s, block);
-            for number in tiles.start / in_row..tiles.end.div_ceil(in_row) {
-                let row = plan.rows[number];
-                let pieces =
-                    tiles.start.saturating_sub(number * in_row)..(tiles.end - number * in_row).min(in_row);
-                for piece in &plan.classes[row.class][pieces] {
-                    let x = x.wrapping_add(row.read).wrapping_offset(piece.read);
-                    let steps = &plan.steps[piece.steps.clone()];
-                    let y = unit * plan.write.cells * BLOCK + row.write + piece.write;
-                    let places = (0..piece.count).map(|cell| y + cell * piece.write_step);
-                    with_rows!(piece.count, CELLS in [1 2 3 4 5 6 7 8] => {
-                        // SAFETY: `run` has checked the lengths that the tables were made for; no other job writes these cells.
-                        unsafe {
-                            let sums = sums::<S, R, CELLS>(s, start, x, weight, steps);
-                            for (sum, place) in sums.iter().zip(places.clone()) {
-                                self.finish.store(s, place, *sum);
-                            }
+        let Band { plan, x, packed, finish, unit, tiles } = self.0;
+        let (image, block) = (unit / plan.write.blocks(), unit % plan.write.blocks());
+        let read = image * plan.read.blocks() + block * BLOCK / plan.group_write * plan.group_read / BLOCK;
+        let x = x.as_ptr().wrapping_add(read * plan.read.cells * BLOCK);
+        let weight = packed.as_ptr().wrapping_add(block * plan.group_read * plan.taps * BLOCK);
+        let start = finish.start(s, block);
+        for (row, pieces) in plan.rows(tiles) {
+            let y = unit * plan.write.cells * BLOCK + row.write;
+            for piece in pieces {
+                let x = x.wrapping_add(row.read).wrapping_offset(piece.read);
+                let steps = &plan.steps[piece.steps.clone()];
+                let (first, step) = (y + piece.write, piece.write_step);
+                let mut place = first;
+                with_rows!(piece.count, CELLS in [1 2 3 4 5 6 7 8] => {
+                    // SAFETY: `run` has checked the lengths that the tables were made for; no other job writes these cells.
+                    unsafe {
+                        let sums = sums::<S, R, CELLS>(s, start, x, weight, steps);
+                        for sum in sums {
+                            finish.store(s, place, sum);
+                            place += step;
                         }
-                    });
-                    // SAFETY: the places that have been written.
-                    unsafe { self.finish.settle(places) };
-                }
-            }
-        }
-    }
-}
-
-/// [`Factors`], as a step reads them.
-trait Read {
-    /// The factors of the lanes for the cell at `p`.
-    ///
-    /// # Safety
-    /// `p` points to eight readable floats, for [`All`] to one.
-    unsafe fn read<S: Simd>(s: S, p: *const f32, from: &[i32; BLOCK]) -> S::V;
-}
-
-struct Own;
-struct Group;
-struct All;
-
-impl Read for Own {
-    #[inline(always)]
-    unsafe fn read<S: Simd>(s: S, p: *const f32, _: &[i32; BLOCK]) -> S::V {
-        // SAFETY: the caller's promise.
-        unsafe { s.load(p) }
-    }
-}
-
-impl Read for Group {
-    #[inline(always)]
-    unsafe fn read<S: Simd>(s: S, p: *const f32, from: &[i32; BLOCK]) -> S::V {
-        // SAFETY: the caller's promise.
-        s.permute_halves(unsafe { s.load(p) }, from)
-    }
-}
-
-impl Read for All {
-    #[inline(always)]
-    unsafe fn read<S: Simd>(s: S, p: *const f32, _: &[i32; BLOCK]) -> S::V {
-        // SAFETY: the caller's promise.
-        s.splat(unsafe { *p })
-    }
-}
-
-/// The sums of neighbouring cells.
-///
-/// # Safety
-/// What the steps read of `x` and `weight` is readable.
-#[inline(always)]
-unsafe fn sums<S: Simd, R: Read, const CELLS: usize>(
-    s: S,
-    start: S::V,
-    x: *const f32,
-    weight: *const f32,
-    steps: &[Step],
-) -> [S::V; CELLS] {
-    let mut sums = [start; CELLS];
-    for step in steps {
-        let (x, weight) = (x.wrapping_add(step.a), weight.wrapping_add(step.b));
-        // SAFETY: the caller's promise.
-        unsafe {
-            match step.kind {
-                Kind::Part => walk::<S, R, CELLS, 1, 1, true>(s, &mut sums, x, weight, step),
-                Kind::One => walk::<S, R, CELLS, 1, 1, false>(s, &mut sums, x, weight, step),
-                Kind::Two => walk::<S, R, CELLS, 2, 1, false>(s, &mut sums, x, weight, step),
-                Kind::Three => walk::<S, R, CELLS, 3, 1, false>(s, &mut sums, x, weight, step),
-                Kind::ThreeByTwo => walk::<S, R, CELLS, 3, 2, false>(s, &mut sums, x, weight, step),
-            }
-        }
-    }
-    sums
-}
-
-/// Repeats `$body` for each constant `$vector`: LLVM does not unroll so long a loop, and sums under a variable index are not in registers.
-macro_rules! each_vector {
-    ($vector:ident in [$($n:literal)*] => $body:expr) => {
-        $({ const $vector: usize = $n; $body })*
-    };
-}
-
-/// Adds the products of a step with `TAPS` taps; neighbouring cells are `STRIDE` read vectors apart. Of a `PART`, cells on padding are left out.
-///
-/// # Safety
-/// As for [`sums`].
-#[inline(always)]
-unsafe fn walk<
-    S: Simd,
-    R: Read,
-    const CELLS: usize,
-    const TAPS: usize,
-    const STRIDE: usize,
-    const PART: bool,
->(
-    s: S,
-    sums: &mut [S::V; CELLS],
-    x: *const f32,
-    weight: *const f32,
-    step: &Step,
-) {
-    // SAFETY: the caller's promise.
-    let taps: [S::V; TAPS] =
-        std::array::from_fn(|tap| unsafe { s.load(weight.wrapping_offset(tap as isize * step.b_step)) });
-    let mut x = x;
-    each_vector!(VECTOR in [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16] => {
-        if VECTOR < (CELLS - 1) * STRIDE + TAPS {
-            if !PART || step.inside >> VECTOR & 1 != 0 {
-                // SAFETY: the caller's promise.
-                let factors = unsafe { R::read(s, x, &step.from) };
-                for tap in 0..TAPS.min(VECTOR + 1) {
-                    // The cell whose tap meets this vector.
-                    let (cell, between) = ((VECTOR - tap) / STRIDE, (VECTOR - tap) % STRIDE);
-                    if between == 0 && cell < CELLS {
-                        sums[cell] = s.fma(factors, taps[tap], sums[cell]);
                     }
-                }
+                });
+                // SAFETY: the cells that have just been written.
+                unsafe { finish.settle((0..piece.count).map(|cell| first + cell * step)) };
             }
-            x = x.wrapping_add(step.a_step);
         }
-    });
+    }
 }

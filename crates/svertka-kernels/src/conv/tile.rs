@@ -2,7 +2,7 @@
 //!
 //! [`tile`] multiplies scalars of `a` with vectors of `b`; by the choice of the two it is the forward pass (pixels and packed weights), the
 //! input gradient (the same, transposed), the weight gradient (input channels and output gradients, summed over pixels) and the matrix
-//! product. [`lane_tile`] multiplies vectors with vectors: depthwise layers, where channels do not mix.
+//! product. [`lane_tile`] multiplies vectors with vectors: weight gradients of depthwise layers, where channels do not mix.
 //!
 //! Sums run over steps and then over `k`, in one order for every number of rows, so results do not depend on how pixels are cut into tiles.
 
