@@ -125,7 +125,7 @@ impl Algorithm {
 enum Plan<A, B> {
     Direct(A),
     Depthwise(B),
-    Winograd(Winograd),
+    Winograd(Box<Winograd>),
 }
 
 /// Constructors that the two passes with packed weights share.
@@ -159,9 +159,9 @@ macro_rules! pass {
                 let plan = match algorithm {
                     Algorithm::Direct => Plan::Direct($direct(geometry)),
                     Algorithm::Depthwise => Plan::Depthwise($depthwise(geometry)),
-                    Algorithm::WinogradTwo => Plan::Winograd($winograd(geometry, Axis::Two)),
-                    Algorithm::WinogradFour => Plan::Winograd($winograd(geometry, Axis::Four)),
-                    Algorithm::WinogradSix => Plan::Winograd($winograd(geometry, Axis::Six)),
+                    Algorithm::WinogradTwo => Plan::Winograd(Box::new($winograd(geometry, Axis::Two))),
+                    Algorithm::WinogradFour => Plan::Winograd(Box::new($winograd(geometry, Axis::Four))),
+                    Algorithm::WinogradSix => Plan::Winograd(Box::new($winograd(geometry, Axis::Six))),
                 };
                 Self { geometry: *geometry, algorithm, plan }
             }
