@@ -157,7 +157,7 @@ impl Algorithm {
 enum Plan {
     Direct(Direct),
     Rows(Rows),
-    Winograd(Winograd),
+    Winograd(Box<Winograd>),
 }
 
 /// Constructors that the two passes with packed weights share.
@@ -193,9 +193,9 @@ macro_rules! pass {
                     Algorithm::Plain => Plan::Direct($plain(geometry)),
                     Algorithm::Depthwise => Plan::Rows($rows(geometry, Factors::Own)),
                     Algorithm::Grouped => Plan::Rows($rows(geometry, grouped::factors(geometry))),
-                    Algorithm::WinogradTwo => Plan::Winograd($winograd(geometry, Axis::Two)),
-                    Algorithm::WinogradFour => Plan::Winograd($winograd(geometry, Axis::Four)),
-                    Algorithm::WinogradSix => Plan::Winograd($winograd(geometry, Axis::Six)),
+                    Algorithm::WinogradTwo => Plan::Winograd(Box::new($winograd(geometry, Axis::Two))),
+                    Algorithm::WinogradFour => Plan::Winograd(Box::new($winograd(geometry, Axis::Four))),
+                    Algorithm::WinogradSix => Plan::Winograd(Box::new($winograd(geometry, Axis::Six))),
                 };
                 Self { geometry: *geometry, algorithm, plan }
             }

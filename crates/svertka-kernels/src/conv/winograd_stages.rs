@@ -267,8 +267,8 @@ fn transform_output<S: Simd>(
     });
     let [row, column] = square.at;
     with_axis!(axes[1], T, POINTS => {
-        for i in 0..axes[0].cells().min(height - row) {
-            let cells = T::output(s, std::array::from_fn::<_, POINTS, _>(|j| between[i][j]));
+        for (i, between) in between.iter().enumerate().take(axes[0].cells().min(height - row)) {
+            let cells = T::output(s, std::array::from_fn::<_, POINTS, _>(|j| between[j]));
             let start = plane + ((row + i) * width + column) * BLOCK;
             let places = (0..cells.len().min(width - column)).map(|j| start + j * BLOCK);
             for (at, cell) in places.clone().zip(cells) {

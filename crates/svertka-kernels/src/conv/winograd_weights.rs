@@ -32,8 +32,8 @@ impl<F: Fn(usize, usize) -> usize> WithSimd for Weights<'_, F> {
             let mut taps = [[0.0; PANEL]; 9];
             for lane in 0..lanes {
                 let from = &self.weight[(self.start)(first + lane, first_read + k)..][..9];
-                for (i, &tap) in from.iter().enumerate() {
-                    taps[if plan.mirrored { 8 - i } else { i }][lane] = f64::from(tap);
+                for (i, taps) in taps.iter_mut().enumerate() {
+                    taps[lane] = f64::from(from[if plan.mirrored { 8 - i } else { i }]);
                 }
             }
             for (y, rows) in transform.iter().enumerate() {
