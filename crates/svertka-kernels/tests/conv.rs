@@ -95,6 +95,14 @@ fn named() -> Vec<(&'static str, ConvGeometry)> {
             geometry([2, 41, 24, 1], [1, 13, 19], [1, 3, 3], one, one, [(0, 0), (2, 1), (0, 2)]),
         ),
         ("squares in many chunks", geometry([3, 24, 17, 1], [1, 57, 50], [1, 3, 3], one, one, same)),
+        (
+            "phases in one chunk",
+            geometry([2, 19, 25, 1], [1, 17, 22], [1, 4, 4], [1, 2, 2], one, [(0, 0), (1, 1), (2, 0)]),
+        ),
+        (
+            "phases in many chunks",
+            geometry([3, 16, 33, 1], [1, 76, 94], [1, 4, 4], [1, 2, 2], one, [(0, 0), (0, 3), (1, 2)]),
+        ),
         ("empty batch", geometry([0, 3, 5, 1], [1, 4, 5], [1, 3, 3], one, one, same)),
     ]
 }
@@ -391,6 +399,7 @@ fn each_algorithm_is_chosen_where_it_pays_and_direct_elsewhere() {
         let expected = match name {
             _ if depthwise => Algorithm::Depthwise,
             _ if name.starts_with("squares") => Algorithm::WinogradFour,
+            _ if name.starts_with("phases") => Algorithm::WinogradPhases,
             _ if g.in_channels <= 4 => Algorithm::Plain,
             _ => Algorithm::Direct,
         };

@@ -4,7 +4,7 @@
 //! (see [`crate::layout`]), but for the `x` of an algorithm that [reads it plain](Algorithm::reads_plain); weights plain `O x C/groups x D x H x W`
 //! until `pack` arranges them for one pass.
 //!
-//! Each algorithm is one file: `direct.rs`, with its weight gradient in `weight_gradient.rs`, `depthwise.rs` and `winograd.rs`. They share the loops of
+//! Each algorithm is one file: `direct.rs`, with its weight gradient in `weight_gradient.rs`, `depthwise.rs`, `winograd.rs` and `phases.rs`. They share the loops of
 //! `tile.rs`, the tables of `windows.rs`, where padding, stride and dilation are turned into offsets so that no algorithm mentions them, and,
 //! for weight gradients, the walk of `sweep.rs`. Sums have one order, whatever the number of threads and the place of an image in its batch.
 //! Taps on padding are left out of the sum, so not even an infinite weight meets a padded zero.
@@ -28,6 +28,7 @@
 
 mod depthwise;
 mod direct;
+mod phases;
 mod squares;
 mod sweep;
 pub(crate) mod tile;
@@ -41,6 +42,7 @@ use crate::geometry::ConvGeometry;
 use crate::layout::BLOCK;
 use depthwise::{Depthwise, DepthwiseWeightGradient};
 use direct::Direct;
+use phases::Phases;
 use weight_gradient::DirectWeightGradient;
 use winograd::Winograd;
 
@@ -62,12 +64,20 @@ pub enum Algorithm {
     WinogradTwo,
     /// Winograd's filtering by squares of 4 x 4 outputs; not for weight gradients.
     WinogradFour,
+    /// Winograd's filtering for the input gradient of 4 x 4 windows of stride 2. The forward pass is that of [`Algorithm::Direct`].
+    WinogradPhases,
 }
 
 impl Algorithm {
     /// Every algorithm.
-    pub const ALL: [Self; 5] =
-        [Self::Direct, Self::Plain, Self::Depthwise, Self::WinogradTwo, Self::WinogradFour];
+    pub const ALL: [Self; 6] = [
+        Self::Direct,
+        Self::Plain,
+        Self::Depthwise,
+        Self::WinogradTwo,
+        Self::WinogradFour,
+        Self::WinogradPhases,
+    ];
 
     /// Lower-case name.
     pub fn name(self) -> &'static str {
@@ -77,6 +87,7 @@ impl Algorithm {
             Self::Depthwise => "depthwise",
             Self::WinogradTwo => "winograd 2x2",
             Self::WinogradFour => "winograd 4x4",
+            Self::WinogradPhases => "winograd phases",
         }
     }
 
@@ -88,6 +99,7 @@ impl Algorithm {
                 geometry.groups == geometry.in_channels && geometry.groups == geometry.out_channels
             }
             Self::WinogradTwo | Self::WinogradFour => winograd::supports(geometry),
+            Self::WinogradPhases => phases::supports(geometry),
         }
     }
 
@@ -103,6 +115,8 @@ impl Algorithm {
             Self::Depthwise
         } else if Self::WinogradFour.supports(geometry) && winograd::pays(geometry) {
             Self::WinogradFour
+        } else if Self::WinogradPhases.supports(geometry) && phases::pays(geometry) {
+            Self::WinogradPhases
         } else if geometry.in_channels <= PLAIN_CHANNELS {
             Self::Plain
         } else {
@@ -117,11 +131,12 @@ enum Plan<A, B> {
     Direct(A),
     Depthwise(B),
     Winograd(Winograd),
+    Phases(Phases),
 }
 
 /// Constructors that the two passes with packed weights share.
 macro_rules! pass {
-    ($(#[$doc:meta])* $name:ident: $direct:expr, $plain:expr, $depthwise:expr, $winograd:expr) => {
+    ($(#[$doc:meta])* $name:ident: $direct:expr, $plain:expr, $depthwise:expr, $winograd:expr, $phases:expr) => {
         $(#[$doc])*
         #[derive(Debug)]
         pub struct $name {
@@ -148,6 +163,7 @@ macro_rules! pass {
                     Algorithm::Depthwise => Plan::Depthwise($depthwise(geometry)),
                     Algorithm::WinogradTwo => Plan::Winograd($winograd(geometry, 2)),
                     Algorithm::WinogradFour => Plan::Winograd($winograd(geometry, 4)),
+                    Algorithm::WinogradPhases => $phases(geometry),
                 };
                 Self { geometry: *geometry, algorithm, plan }
             }
@@ -168,6 +184,7 @@ macro_rules! pass {
                     Plan::Direct(plan) => plan.packed_len(),
                     Plan::Depthwise(plan) => plan.packed_len(),
                     Plan::Winograd(plan) => plan.packed_len(),
+                    Plan::Phases(plan) => plan.packed_len(),
                 }
             }
 
@@ -176,6 +193,7 @@ macro_rules! pass {
                 match &self.plan {
                     Plan::Direct(_) | Plan::Depthwise(_) => 0,
                     Plan::Winograd(plan) => plan.scratch_len(threads),
+                    Plan::Phases(plan) => plan.scratch_len(threads),
                 }
             }
         }
@@ -184,12 +202,14 @@ macro_rules! pass {
 
 pass! {
     /// `y = epilogue(x * weight)`.
-    Forward: |g| Direct::forward(g, BLOCK), |g| Direct::forward(g, 1), Depthwise::forward, Winograd::forward
+    Forward: |g| Direct::forward(g, BLOCK), |g| Direct::forward(g, 1), Depthwise::forward, Winograd::forward,
+        |g| Plan::Direct(Direct::forward(g, BLOCK))
 }
 
 pass! {
     /// The gradient for the input.
-    InputGradient: Direct::input_gradient, Direct::input_gradient, Depthwise::input_gradient, Winograd::input_gradient
+    InputGradient: Direct::input_gradient, Direct::input_gradient, Depthwise::input_gradient, Winograd::input_gradient,
+        |g| Plan::Phases(Phases::input_gradient(g))
 }
 
 /// The gradients for weight and bias.
@@ -217,6 +237,7 @@ impl Forward {
             Plan::Direct(plan) => plan.pack(cpu, weight, packed, start),
             Plan::Depthwise(plan) => plan.pack(weight, packed),
             Plan::Winograd(plan) => plan.pack(cpu, weight, packed, start),
+            Plan::Phases(plan) => plan.pack(cpu, weight, packed, start),
         }
     }
 
@@ -238,6 +259,7 @@ impl Forward {
             Plan::Direct(plan) => plan.run(cpu, x, packed, epilogue, y),
             Plan::Depthwise(plan) => plan.run(cpu, x, packed, epilogue, y),
             Plan::Winograd(plan) => plan.run(cpu, x, packed, epilogue, y, scratch),
+            Plan::Phases(plan) => plan.run(cpu, x, packed, epilogue, y, scratch),
         }
     }
 }
@@ -255,6 +277,7 @@ impl InputGradient {
             Plan::Direct(plan) => plan.pack(cpu, weight, packed, start),
             Plan::Depthwise(plan) => plan.pack(weight, packed),
             Plan::Winograd(plan) => plan.pack(cpu, weight, packed, start),
+            Plan::Phases(plan) => plan.pack(cpu, weight, packed, start),
         }
     }
 
@@ -284,6 +307,7 @@ impl InputGradient {
             Plan::Direct(plan) => plan.run(cpu, dy, packed, epilogue, dx),
             Plan::Depthwise(plan) => plan.run(cpu, dy, packed, epilogue, dx),
             Plan::Winograd(plan) => plan.run(cpu, dy, packed, epilogue, dx, scratch),
+            Plan::Phases(plan) => plan.run(cpu, dy, packed, epilogue, dx, scratch),
         }
     }
 }
