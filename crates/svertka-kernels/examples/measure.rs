@@ -12,7 +12,7 @@ use svertka_kernels::geometry::{ConvGeometry, Window};
 use svertka_kernels::layout::blocked_len;
 use svertka_kernels::{Buffer, Cpu, matmul, peak};
 
-/// Name, then batch, input and output channels, groups, then input, kernel and stride along depth, height and width; padding is half the kernel.
+/// Name, then batch, input and output channels, groups, then input, kernel and stride along depth, height and width; padding is half the kernel, rounded down.
 type Layer = (&'static str, [usize; 4], [usize; 3], [usize; 3], [usize; 3]);
 
 const LAYERS: &[Layer] = &[
@@ -44,6 +44,8 @@ const LAYERS: &[Layer] = &[
     ("1>6 5x5 @32 b64", [64, 1, 6, 1], [1, 32, 32], [1, 5, 5], [1, 1, 1]),
     ("3>64 7x7 s2 @224 b16", [16, 3, 64, 1], [1, 224, 224], [1, 7, 7], [1, 2, 2]),
     ("3>64 7x7 s2 @224 b1", [1, 3, 64, 1], [1, 224, 224], [1, 7, 7], [1, 2, 2]),
+    ("128<256 4x4 s2 @32 b1", [1, 128, 256, 1], [1, 32, 32], [1, 4, 4], [1, 2, 2]),
+    ("32<64 4x4 s2 @128 b1", [1, 32, 64, 1], [1, 128, 128], [1, 4, 4], [1, 2, 2]),
     ("128>128 3x3 s2 @56 b1", [1, 128, 128, 1], [1, 56, 56], [1, 3, 3], [1, 2, 2]),
     ("depthwise 96 3x3 s2 @112 b1", [1, 96, 96, 96], [1, 112, 112], [1, 3, 3], [1, 2, 2]),
     ("depthwise 144 3x3 @56 b1", [1, 144, 144, 144], [1, 56, 56], [1, 3, 3], [1, 1, 1]),
@@ -88,7 +90,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if !name.contains(&wanted) {
             continue;
         }
-        let padding = kernel.map(|k| (k / 2, k / 2));
+        let padding = kernel.map(|k| ((k - 1) / 2, (k - 1) / 2));
         let window = Window { kernel, stride, dilation: [1; 3], padding };
         let g = ConvGeometry::new(batch, in_channels, out_channels, groups, input, window)?;
         for threads in [1, 2] {

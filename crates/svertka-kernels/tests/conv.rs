@@ -126,6 +126,14 @@ fn named() -> Vec<(&'static str, ConvGeometry)> {
         ),
         ("squares of many groups", geometry([3, 9 * 24, 9 * 16, 9], [1, 7, 8], [1, 3, 3], one, one, same)),
         ("squares in many chunks", geometry([3, 24, 17, 1], [1, 57, 50], [1, 3, 3], one, one, same)),
+        (
+            "phases in one chunk",
+            geometry([2, 19, 25, 1], [1, 17, 22], [1, 4, 4], [1, 2, 2], one, [(0, 0), (1, 1), (2, 0)]),
+        ),
+        (
+            "phases in many chunks",
+            geometry([3, 16, 33, 1], [1, 76, 94], [1, 4, 4], [1, 2, 2], one, [(0, 0), (0, 3), (1, 2)]),
+        ),
         ("empty batch", geometry([0, 3, 5, 1], [1, 4, 5], [1, 3, 3], one, one, same)),
     ]
 }
@@ -457,12 +465,13 @@ fn each_algorithm_is_chosen_where_it_pays_and_direct_elsewhere() {
             "groups of two blocks" | "groups of three to five" => Algorithm::Direct,
             _ if name.starts_with("groups") => Algorithm::Grouped,
             _ if name.starts_with("squares") || name == "3 x 3" => Algorithm::WinogradFour,
+            _ if name.starts_with("phases") => Algorithm::WinogradPhases,
             _ if g.in_channels <= 4 => Algorithm::Plain,
             _ => Algorithm::Direct,
         };
         assert_eq!(Algorithm::choose(&g, Accuracy::Default), expected, "{name}");
         let strict = match expected {
-            Algorithm::WinogradFour => Algorithm::Direct,
+            Algorithm::WinogradFour | Algorithm::WinogradPhases => Algorithm::Direct,
             other => other,
         };
         assert_eq!(Algorithm::choose(&g, Accuracy::Strict), strict, "{name}");

@@ -37,6 +37,7 @@ fn geometries() -> Vec<ConvGeometry> {
         (2, 12, 12, 12, same),
         (1, 20, 20, 20, strided),
         (3, 3, 5, 1, strided),
+        (2, 19, 12, 1, Window { kernel: [1, 4, 4], ..strided }),
     ]
     .into_iter()
     .map(|(batch, input, output, groups, window)| {

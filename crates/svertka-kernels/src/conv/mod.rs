@@ -6,7 +6,7 @@
 //!
 //! Each algorithm is one file: `direct.rs`, with its weight gradient in `weight_gradient.rs`; `rows.rs` for depthwise layers and small groups
 //! (`grouped.rs` says which; `depthwise.rs` has the weight gradient); and `winograd.rs`, whose transforms are in `squares.rs` and whose stages and
-//! weights have files beside it. They share the loops of `tile.rs`, the tables of `windows.rs`, where padding, stride and dilation are turned into
+//! weights have files beside it, and which `phases.rs` does for transposed layers of stride 2. They share the loops of `tile.rs`, the tables of `windows.rs`, where padding, stride and dilation are turned into
 //! offsets so that no algorithm mentions them, and,
 //! for weight gradients, the walk of `sweep.rs`. Sums have one order, whatever the number of threads and the place of an image in its batch.
 //! Taps on padding are left out of the sum, so not even an infinite weight meets a padded zero.
@@ -28,9 +28,11 @@
 //! assert_eq!(plain[..5], [2.5, 3.5, 3.5, 3.5, 2.5]);
 //! ```
 
+mod algorithm;
 mod depthwise;
 mod direct;
 mod grouped;
+mod phases;
 mod row_tile;
 mod rows;
 mod squares;
@@ -42,115 +44,19 @@ mod winograd;
 mod winograd_stages;
 mod winograd_weights;
 
+pub use algorithm::{Accuracy, Algorithm};
+
 use crate::cpu::Cpu;
 use crate::epilogue::Epilogue;
 use crate::geometry::ConvGeometry;
 use crate::layout::BLOCK;
 use depthwise::DepthwiseWeightGradient;
 use direct::Direct;
+use phases::Phases;
 use rows::{Factors, Rows};
 use squares::Axis;
 use weight_gradient::DirectWeightGradient;
 use winograd::Winograd;
-
-/// Channels up to which a plain `x` is read as it is: a picture's. With more, the input mostly comes from another layer, blocked.
-const PLAIN_CHANNELS: usize = 4;
-
-/// A way to compute a convolution and its gradients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Algorithm {
-    /// The register tile over any geometry.
-    Direct,
-    /// The same with a plain `x`: for pictures, whose few channels would leave most lanes of a block empty. The input gradient is that of
-    /// [`Algorithm::Direct`].
-    Plain,
-    /// Vectors of channels that do not mix: as many groups as input and output channels.
-    Depthwise,
-    /// Vectors of channels that mix with those of their own group only: groups of 2, 4 or whole blocks of 8, in and out.
-    Grouped,
-    /// Winograd's filtering by squares of 2 x 2 outputs; not for weight gradients.
-    WinogradTwo,
-    /// Winograd's filtering by squares of 4 x 4 outputs; not for weight gradients.
-    WinogradFour,
-    /// Winograd's filtering by squares of 6 x 6 outputs, with some eight times the rounding error; not for weight gradients.
-    WinogradSix,
-}
-
-/// How much rounding error an algorithm may have, beside that of one sum in `f32` after the other (root mean square).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Accuracy {
-    /// No more: [`Algorithm::Direct`] and what sums as it does.
-    Strict,
-    /// Three times as much: Winograd's filtering by squares of 2 x 2 or 4 x 4.
-    #[default]
-    Default,
-    /// Twelve times as much: by squares of 6 x 6 too.
-    Fast,
-}
-
-impl Algorithm {
-    /// Every algorithm.
-    pub const ALL: [Self; 7] = [
-        Self::Direct,
-        Self::Plain,
-        Self::Depthwise,
-        Self::Grouped,
-        Self::WinogradTwo,
-        Self::WinogradFour,
-        Self::WinogradSix,
-    ];
-
-    /// Lower-case name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Direct => "direct",
-            Self::Plain => "plain",
-            Self::Depthwise => "depthwise",
-            Self::Grouped => "grouped",
-            Self::WinogradTwo => "winograd 2x2",
-            Self::WinogradFour => "winograd 4x4",
-            Self::WinogradSix => "winograd 6x6",
-        }
-    }
-
-    /// Whether this algorithm can compute `geometry`, forward and back to the input.
-    pub fn supports(self, geometry: &ConvGeometry) -> bool {
-        match self {
-            Self::Direct | Self::Plain => true,
-            Self::Depthwise => {
-                geometry.groups == geometry.in_channels && geometry.groups == geometry.out_channels
-            }
-            Self::Grouped => grouped::supports(geometry),
-            Self::WinogradTwo | Self::WinogradFour | Self::WinogradSix => winograd::supports(geometry),
-        }
-    }
-
-    /// Whether [`Forward`] and [`WeightGradient`] want `x` plain, `N x C x spatial`, where others want it blocked.
-    pub fn reads_plain(self) -> bool {
-        self == Self::Plain
-    }
-
-    /// The algorithm for `geometry` of those that `accuracy` allows. It may be another for another batch, since many squares share what transformed
-    /// weights cost; a picture has the same bits in every batch where the algorithm is the same.
-    pub fn choose(geometry: &ConvGeometry, accuracy: Accuracy) -> Self {
-        let winograd = accuracy != Accuracy::Strict && Self::WinogradFour.supports(geometry);
-        // With one channel in all, depthwise vectors would hold one real lane; the tile's do too, but it has more pixels in flight.
-        if geometry.in_channels > 1 && Self::Depthwise.supports(geometry) {
-            Self::Depthwise
-        } else if winograd && accuracy == Accuracy::Fast && winograd::six_pays(geometry) {
-            Self::WinogradSix
-        } else if winograd && winograd::pays(geometry) {
-            Self::WinogradFour
-        } else if Self::Grouped.supports(geometry) && grouped::pays(geometry) {
-            Self::Grouped
-        } else if geometry.in_channels <= PLAIN_CHANNELS {
-            Self::Plain
-        } else {
-            Self::Direct
-        }
-    }
-}
 
 /// The algorithms of a pass.
 #[derive(Debug)]
@@ -158,11 +64,12 @@ enum Plan {
     Direct(Direct),
     Rows(Rows),
     Winograd(Box<Winograd>),
+    Phases(Phases),
 }
 
 /// Constructors that the two passes with packed weights share.
 macro_rules! pass {
-    ($(#[$doc:meta])* $name:ident: $direct:expr, $plain:expr, $rows:expr, $winograd:expr) => {
+    ($(#[$doc:meta])* $name:ident: $direct:expr, $plain:expr, $rows:expr, $winograd:expr, $phases:expr) => {
         $(#[$doc])*
         #[derive(Debug)]
         pub struct $name {
@@ -196,6 +103,7 @@ macro_rules! pass {
                     Algorithm::WinogradTwo => Plan::Winograd(Box::new($winograd(geometry, Axis::Two))),
                     Algorithm::WinogradFour => Plan::Winograd(Box::new($winograd(geometry, Axis::Four))),
                     Algorithm::WinogradSix => Plan::Winograd(Box::new($winograd(geometry, Axis::Six))),
+                    Algorithm::WinogradPhases => $phases(geometry),
                 };
                 Self { geometry: *geometry, algorithm, plan }
             }
@@ -216,6 +124,7 @@ macro_rules! pass {
                     Plan::Direct(plan) => plan.packed_len(),
                     Plan::Rows(plan) => plan.packed_len(),
                     Plan::Winograd(plan) => plan.packed_len(),
+                    Plan::Phases(plan) => plan.packed_len(),
                 }
             }
 
@@ -224,6 +133,7 @@ macro_rules! pass {
                 match &self.plan {
                     Plan::Direct(_) | Plan::Rows(_) => 0,
                     Plan::Winograd(plan) => plan.scratch_len(threads),
+                    Plan::Phases(plan) => plan.scratch_len(threads),
                 }
             }
         }
@@ -232,12 +142,14 @@ macro_rules! pass {
 
 pass! {
     /// `y = epilogue(x * weight)`.
-    Forward: |g| Direct::forward(g, BLOCK), |g| Direct::forward(g, 1), Rows::forward, Winograd::forward
+    Forward: |g| Direct::forward(g, BLOCK), |g| Direct::forward(g, 1), Rows::forward, Winograd::forward,
+        |g| Plan::Direct(Direct::forward(g, BLOCK))
 }
 
 pass! {
     /// The gradient for the input.
-    InputGradient: Direct::input_gradient, Direct::input_gradient, Rows::input_gradient, Winograd::input_gradient
+    InputGradient: Direct::input_gradient, Direct::input_gradient, Rows::input_gradient, Winograd::input_gradient,
+        |g| Plan::Phases(Phases::input_gradient(g))
 }
 
 /// The gradients for weight and bias.
@@ -265,6 +177,7 @@ impl Forward {
             Plan::Direct(plan) => plan.pack(cpu, weight, packed, start),
             Plan::Rows(plan) => plan.pack(weight, packed, start),
             Plan::Winograd(plan) => plan.pack(cpu, weight, packed, start),
+            Plan::Phases(plan) => plan.pack(cpu, weight, packed, start),
         }
     }
 
@@ -286,6 +199,7 @@ impl Forward {
             Plan::Direct(plan) => plan.run(cpu, x, packed, epilogue, y),
             Plan::Rows(plan) => plan.run(cpu, x, packed, epilogue, y),
             Plan::Winograd(plan) => plan.run(cpu, x, packed, epilogue, y, scratch),
+            Plan::Phases(plan) => plan.run(cpu, x, packed, epilogue, y, scratch),
         }
     }
 }
@@ -303,6 +217,7 @@ impl InputGradient {
             Plan::Direct(plan) => plan.pack(cpu, weight, packed, start),
             Plan::Rows(plan) => plan.pack(weight, packed, start),
             Plan::Winograd(plan) => plan.pack(cpu, weight, packed, start),
+            Plan::Phases(plan) => plan.pack(cpu, weight, packed, start),
         }
     }
 
@@ -332,6 +247,7 @@ impl InputGradient {
             Plan::Direct(plan) => plan.run(cpu, dy, packed, epilogue, dx),
             Plan::Rows(plan) => plan.run(cpu, dy, packed, epilogue, dx),
             Plan::Winograd(plan) => plan.run(cpu, dy, packed, epilogue, dx, scratch),
+            Plan::Phases(plan) => plan.run(cpu, dy, packed, epilogue, dx, scratch),
         }
     }
 }
