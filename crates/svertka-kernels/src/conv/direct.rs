@@ -194,7 +194,13 @@ impl Direct {
         assert_eq!(packed.len(), self.packed_len(), "packed weight");
         let finish = epilogue.finish(cpu.isa, self.write.channels, SharedMut::new(y));
         let jobs = self.batch.checked_div(self.group_images).unwrap_or(0) * self.chunks * self.panel_sets;
-        cpu.threads.run(jobs, |job, _| cpu.isa.dispatch(Job { plan: self, x, packed, finish, job }));
+        if self.read.lanes == 1 {
+            cpu.threads
+                .run(jobs, |job, _| cpu.isa.dispatch(Job::<true> { plan: self, x, packed, finish, job }));
+        } else {
+            cpu.threads
+                .run(jobs, |job, _| cpu.isa.dispatch(Job::<false> { plan: self, x, packed, finish, job }));
+        }
     }
 }
 
@@ -244,7 +250,8 @@ fn steps_of(channels: &Range<usize>, read: Side, taps: usize, class: &Class, ste
     }
 }
 
-struct Job<'a> {
+/// `PLAIN` says what the layout of `x` is: each has machine code of its own, or pointers that the loop of one needs would be on the stack for the other's sake.
+struct Job<'a, const PLAIN: bool> {
     plan: &'a Direct,
     x: &'a [f32],
     packed: &'a [f32],
@@ -252,7 +259,7 @@ struct Job<'a> {
     job: usize,
 }
 
-impl WithSimd for Job<'_> {
+impl<const PLAIN: bool> WithSimd for Job<'_, PLAIN> {
     type Output = ();
 
     #[inline(always)]
@@ -280,7 +287,7 @@ impl WithSimd for Job<'_> {
     }
 }
 
-impl Job<'_> {
+impl<const PLAIN: bool> Job<'_, PLAIN> {
     /// The `tiles` of one panel, of the group of images that starts with `image`. The panel has `NV` blocks.
     #[inline(always)]
     fn panel<S: Simd, A: Ahead, const NV: usize>(
@@ -336,7 +343,7 @@ impl Job<'_> {
         unsafe {
             let a = std::array::from_fn(|i| self.x.as_ptr().wrapping_add(x + cells[i].read));
             let b = std::array::from_fn(|j| self.packed.as_ptr().wrapping_add(packed + j * BLOCK));
-            if self.plan.read.lanes == 1 {
+            if PLAIN {
                 tile_of_single_steps(s, &mut acc, a, b, steps);
             } else {
                 tile_of_blocks(s, &mut acc, a, b, steps, ahead);

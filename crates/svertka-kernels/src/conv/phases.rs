@@ -292,19 +292,19 @@ impl WithSimd for Input<'_> {
                 let plane = image * plan.read.image_len() + block * plan.read.cells * BLOCK;
                 let plane = &self.pass.x[plane..][..plan.read.cells * BLOCK];
                 let (rows, columns) = (self.pass.read(0, at[0]), self.pass.read(1, at[1]));
-                let columns = columns.map(|column| {
-                    let cells = rows.map(|row| match (row, column) {
-                        (Some(row), Some(column)) => {
-                            s.from_slice(&plane[(row * plan.from[1] + column) * BLOCK..])
+                let mut square = [[s.splat(0.0); SIDE]; SIDE];
+                for (vectors, column) in square.iter_mut().zip(columns) {
+                    for (vector, row) in vectors.iter_mut().zip(rows) {
+                        if let (Some(row), Some(column)) = (row, column) {
+                            *vector = s.from_slice(&plane[(row * plan.from[1] + column) * BLOCK..]);
                         }
-                        _ => s.splat(0.0),
-                    });
-                    values(s, cells)
-                });
+                    }
+                    *vectors = values(s, *vectors);
+                }
                 let start = (number / ROWS * POINTS * plan.read.blocks() + block) * ROWS * BLOCK
                     + number % ROWS * BLOCK;
                 for i in 0..SIDE {
-                    let row = values(s, columns.map(|column| column[i]));
+                    let row = values(s, std::array::from_fn(|j| square[j][i]));
                     for (j, value) in row.into_iter().enumerate() {
                         // SAFETY: each square and block has its own places.
                         let cell =
@@ -385,15 +385,19 @@ impl Products<'_> {
             for (number, square) in self.squares.clone().enumerate() {
                 let products = &self.products[number * POINTS * PANEL + block % 2 * BLOCK..];
                 let (image, at) = self.pass.place(square);
-                let columns: [[S::V; CELLS]; SIDE] = std::array::from_fn(|j| {
-                    outputs(s, std::array::from_fn(|i| s.from_slice(&products[(i * SIDE + j) * PANEL..])))
-                });
+                let mut columns = [[s.splat(0.0); CELLS]; SIDE];
+                for (j, column) in columns.iter_mut().enumerate() {
+                    let at_points =
+                        std::array::from_fn(|i| s.from_slice(&products[(i * SIDE + j) * PANEL..]));
+                    *column = outputs(s, at_points);
+                }
                 let plane = image * plan.write.image_len() + block * plan.write.cells * BLOCK;
                 let to = self.pass.written(1, at[1], odd[1]);
                 for (i, row) in self.pass.written(0, at[0], odd[0]).into_iter().enumerate() {
                     let Some(row) = row else { continue };
                     let places = to.map(|column| Some(plane + (row * plan.to[1] + column?) * BLOCK));
-                    for (at, cell) in places.into_iter().zip(outputs(s, columns.map(|column| column[i]))) {
+                    let cells = outputs(s, std::array::from_fn(|j| columns[j][i]));
+                    for (at, cell) in places.into_iter().zip(cells) {
                         if let Some(at) = at {
                             // SAFETY: the cell is inside the plane, and no other job writes this phase of this square of these channels.
                             unsafe { self.pass.finish.store(s, at, s.add(cell, bias)) };
