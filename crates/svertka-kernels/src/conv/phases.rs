@@ -303,6 +303,7 @@ impl WithSimd for Input<'_> {
                 }
                 let start = (number / ROWS * POINTS * plan.read.blocks() + block) * ROWS * BLOCK
                     + number % ROWS * BLOCK;
+                #[expect(clippy::needless_range_loop, reason = "the second index of all columns")]
                 for i in 0..SIDE {
                     let row = values(s, std::array::from_fn(|j| square[j][i]));
                     for (j, value) in row.into_iter().enumerate() {
