@@ -2,7 +2,7 @@
 //! of its own.
 //!
 //! The bias is where a sum starts. The residual and whatever bounds can say (ReLU, ReLU6, any clip) happen in registers; other activations
-//! right after the store of a tile, while it lies in the first-level cache.
+//! right after the store of some tiles, while they lie in the first-level cache.
 
 use crate::activation::{self, Activation};
 use crate::cpu::Isa;
@@ -109,25 +109,31 @@ impl Finish<'_> {
         }
     }
 
-    /// Applies what bounds can't say to cells that have been stored, at most [`CELLS`] of them.
+    /// Applies what bounds can't say to cells that have been stored, best some dozens of them: constants are loaded once for [`CELLS`].
     ///
     /// # Safety
     /// The output has eight values at each place, and no other job touches them.
     #[inline(always)]
     pub(crate) unsafe fn settle(&self, places: impl Iterator<Item = usize>) {
         if let Some(function) = self.rest {
-            let mut list = [0; CELLS];
-            let mut count = 0;
-            for (slot, place) in list.iter_mut().zip(places) {
-                *slot = place;
+            // Not inlined into every kernel: all functions would be.
+            // SAFETY: the caller's promise.
+            let apply = |list: &[usize]| unsafe {
+                activation::apply_to_cells(self.isa, function, self.y.as_ptr(), list);
+            };
+            let (mut list, mut count) = ([0; CELLS], 0);
+            for place in places {
+                if count == CELLS {
+                    apply(&list);
+                    count = 0;
+                }
+                list[count] = place;
                 count += 1;
             }
-            // Not inlined into every tile: all functions would be.
-            // SAFETY: the caller's promise.
-            unsafe { activation::apply_to_cells(self.isa, function, self.y.as_ptr(), &list[..count]) };
+            apply(&list[..count]);
         }
     }
 }
 
-/// Cells of the largest tile.
-const CELLS: usize = 16;
+/// Cells that are settled together.
+const CELLS: usize = 64;

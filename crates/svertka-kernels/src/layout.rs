@@ -4,7 +4,8 @@
 //! block stand side by side, so that a vector holds one pixel of a block. The lanes beyond the last channel exist and hold zero after a
 //! convolution; kernels may leave any finite value there and must never read them into a real channel.
 
-use crate::cpu::Cpu;
+use crate::cpu::{Cpu, WithSimd};
+use crate::simd::{LANES, Simd};
 use crate::threads::SharedMut;
 
 /// Channels of one block.
@@ -41,6 +42,10 @@ pub fn to_blocked(
         let from = &plain[(image * channels + block * BLOCK) * pixels..][..count * pixels];
         // SAFETY: job `job` alone writes block `job`.
         let to = unsafe { out.slice(job * BLOCK * pixels, BLOCK * pixels) };
+        if count == BLOCK {
+            cpu.isa.dispatch(Transpose { from, to, rows: BLOCK, columns: pixels });
+            return;
+        }
         for (pixel, lanes) in to.chunks_exact_mut(BLOCK).enumerate() {
             for (c, lane) in lanes.iter_mut().enumerate() {
                 *lane = if c < count { from[c * pixels + pixel] } else { 0.0 };
@@ -63,12 +68,50 @@ pub fn to_plain(batch: usize, channels: usize, pixels: usize, blocked: &[f32], p
         let from = &blocked[job * BLOCK * pixels..][..BLOCK * pixels];
         // SAFETY: job `job` alone writes the channels of its block.
         let to = unsafe { out.slice((image * channels + block * BLOCK) * pixels, count * pixels) };
+        if count == BLOCK {
+            cpu.isa.dispatch(Transpose { from, to, rows: pixels, columns: BLOCK });
+            return;
+        }
         for (c, row) in to.chunks_exact_mut(pixels.max(1)).enumerate() {
             for (value, lanes) in row.iter_mut().zip(from.chunks_exact(BLOCK)) {
                 *value = lanes[c];
             }
         }
     });
+}
+
+/// Writes the columns of a row-major matrix as rows, eight by eight.
+struct Transpose<'a> {
+    from: &'a [f32],
+    to: &'a mut [f32],
+    rows: usize,
+    columns: usize,
+}
+
+impl WithSimd for Transpose<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let Self { from, to, rows, columns } = self;
+        let (rows_whole, columns_whole) = (rows - rows % LANES, columns - columns % LANES);
+        for row in (0..rows_whole).step_by(LANES) {
+            for column in (0..columns_whole).step_by(LANES) {
+                let square =
+                    std::array::from_fn(|i| s.from_slice(&from[(row + i) * columns + column..][..LANES]));
+                for (i, vector) in s.transpose(square).into_iter().enumerate() {
+                    s.write(&mut to[(column + i) * rows + row..][..LANES], vector);
+                }
+            }
+        }
+        // One of the sizes is eight, so what is left is a strip along the other.
+        for row in 0..rows {
+            let first = if row < rows_whole { columns_whole } else { 0 };
+            for column in first..columns {
+                to[column * rows + row] = from[row * columns + column];
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -78,7 +121,8 @@ mod tests {
     #[test]
     fn there_and_back_is_the_same_and_spare_lanes_are_zero() {
         let cpu = Cpu::new(2);
-        for (batch, channels, pixels) in [(1, 1, 1), (2, 11, 6), (3, 8, 5), (1, 17, 1), (0, 3, 4), (2, 3, 0)]
+        for (batch, channels, pixels) in
+            [(1, 1, 1), (2, 11, 6), (3, 8, 5), (1, 17, 1), (2, 27, 19), (0, 3, 4), (2, 3, 0), (2, 8, 0)]
         {
             let plain: Vec<f32> = (1..=batch * channels * pixels).map(|i| i as f32).collect();
             let mut blocked = vec![f32::NAN; blocked_len(batch, channels, pixels)];

@@ -72,6 +72,7 @@ pub use svertka_formats as formats;
 pub use svertka_kernels as kernels;
 pub use svertka_kernels::Cpu;
 pub use svertka_kernels::activation::Activation;
+pub use svertka_kernels::conv::Accuracy;
 pub use tensor::Tensor;
 pub use write_file::write_file;
 

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use svertka_kernels::Cpu;
+use svertka_kernels::conv::Accuracy;
+use svertka_kernels::{Buffer, Cpu};
 
 use crate::error::Result;
+use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::plan::{Plan, Weights};
 use crate::tensor::Tensor;
@@ -38,13 +40,49 @@ impl Session {
     /// # Errors
     /// As [`Model::load`] and [`Plan::new`].
     pub fn open(path: impl AsRef<Path>, batch: usize, cpu: &Cpu) -> Result<Self> {
+        Self::open_with_accuracy(path, batch, Accuracy::Default, cpu)
+    }
+
+    /// As [`Session::open`], with convolutions by those algorithms only that `accuracy` allows; see [`Plan::with_accuracy`].
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub fn open_with_accuracy(
+        path: impl AsRef<Path>,
+        batch: usize,
+        accuracy: Accuracy,
+        cpu: &Cpu,
+    ) -> Result<Self> {
         let path = path.as_ref();
         let (model, left) = Model::load_leaving(path, true)?;
         let input_shapes = model.graph.input_shapes(batch);
-        let mut plan = Plan::new(&model.graph, &input_shapes, Weights::Constant, cpu)?;
-        let mut parameters = model.graph.into_parameters();
-        plan.prepare(cpu, &mut parameters, |index| left.read(index))
-            .map_err(|error| error.within(&path.display().to_string()))?;
+        let memory = Buffer::zeroed(left.largest());
+        Self::prepared(model.graph, input_shapes, accuracy, cpu, memory, |index, memory| {
+            left.read(index, memory)
+        })
+        .map_err(|error| error.within(&path.display().to_string()))
+    }
+
+    /// Of a graph in memory, whose weights are let go once they are packed.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn new(graph: Graph, input_shapes: Vec<Vec<usize>>, accuracy: Accuracy, cpu: &Cpu) -> Result<Self> {
+        Self::prepared(graph, input_shapes, accuracy, cpu, Buffer::default(), |_, _| Ok(None))
+    }
+
+    fn prepared(
+        graph: Graph,
+        input_shapes: Vec<Vec<usize>>,
+        accuracy: Accuracy,
+        cpu: &Cpu,
+        memory: Buffer,
+        load: impl Fn(usize, &mut Buffer) -> Result<Option<Tensor>>,
+    ) -> Result<Self> {
+        let mut plan = Plan::unallocated(&graph, &input_shapes, Weights::Constant, accuracy, cpu)?;
+        let mut parameters = graph.into_parameters();
+        plan.prepare(cpu, &mut parameters, memory, load)?;
+        plan.allocate();
         Ok(Self { plan, parameters, input_shapes })
     }
 

@@ -62,6 +62,11 @@ impl Tensor {
         Self { shape, data: Buffer::default() }
     }
 
+    /// The memory of the elements.
+    pub(crate) fn into_buffer(self) -> Buffer {
+        self.data
+    }
+
     /// A tensor without axes.
     pub fn scalar(value: f32) -> Self {
         Self { shape: vec![], data: Buffer::from(&[value][..]) }

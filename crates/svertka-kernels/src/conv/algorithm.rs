@@ -97,6 +97,8 @@ impl Algorithm {
             Self::WinogradSix
         } else if winograd && winograd::pays(geometry) {
             Self::WinogradFour
+        } else if winograd && winograd::two_pays(geometry) {
+            Self::WinogradTwo
         } else if Self::Grouped.supports(geometry) && grouped::pays(geometry) {
             Self::Grouped
         } else if accuracy != Accuracy::Strict

@@ -26,6 +26,9 @@ const JOB_BYTES: usize = 448 << 10;
 /// Cells that a group of images should have: enough to fill the tiles of edges and corners.
 const GROUP_CELLS: usize = 512;
 
+/// Tiles that are settled together, see [`Finish::settle`].
+const SETTLED_TILES: usize = 8;
+
 /// Packed weights of this many elements have left the second-level cache when their turn comes again, so tiles ask for them ahead of time. It
 /// costs smaller layers a hundredth and more.
 const COLD_WEIGHTS: usize = 128 << 10;
@@ -312,10 +315,15 @@ impl<const PLAIN: bool> Job<'_, PLAIN> {
                 // SAFETY: `run` has checked the lengths that the tables were made for; no other job writes these cells of this panel.
                 unsafe { self.tile::<S, MR, NV>(s, x, y, panel.packed, start, steps, cells, ahead) }
             });
-            for j in 0..NV {
-                let block = y + j * plan.write.cells * BLOCK;
-                // SAFETY: the places that the tile has written.
-                unsafe { self.finish.settle(cells.iter().map(|cell| block + cell.write)) };
+            if (at + 1) % SETTLED_TILES == 0 || at + 1 == tiles.len() {
+                // Tiles side by side have their cells side by side.
+                let first = tiles[at / SETTLED_TILES * SETTLED_TILES].cells.start;
+                for j in 0..NV {
+                    let block = y + j * plan.write.cells * BLOCK;
+                    let cells = plan.cells[first..tile.cells.end].iter();
+                    // SAFETY: the places that these tiles have written.
+                    unsafe { self.finish.settle(cells.map(|cell| block + cell.write)) };
+                }
             }
         }
     }

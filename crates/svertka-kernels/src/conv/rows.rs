@@ -271,8 +271,8 @@ impl<R: Read> WithSimd for By<'_, R> {
             for piece in pieces {
                 let x = x.wrapping_add(row.read).wrapping_offset(piece.read);
                 let steps = &plan.steps[piece.steps.clone()];
-                let (first, step) = (y + piece.write, piece.write_step);
-                let mut place = first;
+                // Copies, which no store can change.
+                let (mut place, step) = (y + piece.write, piece.write_step);
                 with_rows!(piece.count, CELLS in [1 2 3 4 5 6 7 8] => {
                     // SAFETY: `run` has checked the lengths that the tables were made for; no other job writes these cells.
                     unsafe {
@@ -283,9 +283,13 @@ impl<R: Read> WithSimd for By<'_, R> {
                         }
                     }
                 });
-                // SAFETY: the cells that have just been written.
-                unsafe { finish.settle((0..piece.count).map(|cell| first + cell * step)) };
             }
+            let cells = |piece: &Piece| {
+                let (first, step) = (y + piece.write, piece.write_step);
+                (0..piece.count).map(move |cell| first + cell * step)
+            };
+            // SAFETY: the cells that have just been written.
+            unsafe { finish.settle(pieces.iter().flat_map(cells)) };
         }
     }
 }

@@ -99,6 +99,14 @@ pub(super) fn pays(g: &ConvGeometry) -> bool {
     channels >= 16 && squares >= 9
 }
 
+/// Whether squares of 2 x 2 save time where those of 4 x 4 do not: small pictures with many channels, whose weights, less than twice as large, are
+/// not worth four times as much of the way from memory.
+pub(super) fn two_pays(g: &ConvGeometry) -> bool {
+    let channels = g.in_channels.min(g.out_channels) / g.groups;
+    let squares = g.batch * g.output[1].div_ceil(2) * g.output[2].div_ceil(2);
+    channels >= 64 && squares >= 16
+}
+
 /// Whether squares of 6 x 6 save more time than those of 4 x 4: where edges are short beside the picture, and the transformed weights, seven times as
 /// large as the plain ones, do not come from memory.
 pub(super) fn six_pays(g: &ConvGeometry) -> bool {

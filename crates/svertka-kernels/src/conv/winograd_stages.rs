@@ -271,12 +271,15 @@ fn transform_output<S: Simd>(
             let cells = T::output(s, std::array::from_fn::<_, POINTS, _>(|j| between[j]));
             let start = plane + ((row + i) * width + column) * BLOCK;
             let places = (0..cells.len().min(width - column)).map(|j| start + j * BLOCK);
-            for (at, cell) in places.clone().zip(cells) {
+            for (at, cell) in places.zip(cells) {
                 // SAFETY: the cell is inside the plane, and no other job writes this square of this block.
                 unsafe { part.finish.store(s, at, s.add(cell, bias)) };
             }
-            // SAFETY: as above.
-            unsafe { part.finish.settle(places) };
         }
     });
+    let [rows, columns] = std::array::from_fn(|d| axes[d].cells().min(plan.to[d] - square.at[d]));
+    let start = plane + (row * width + column) * BLOCK;
+    let places = (0..rows).flat_map(|i| (0..columns).map(move |j| start + (i * width + j) * BLOCK));
+    // SAFETY: the cells of this square, as above.
+    unsafe { part.finish.settle(places) };
 }

@@ -95,6 +95,33 @@ unsafe impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn transpose(self, square: [Self::V; 8]) -> [Self::V; 8] {
+        // Pairs of neighbours, then fours within each half, then the halves.
+        let [a, b, c, d, e, f, g, h] = square;
+        // SAFETY: `self` proves that the CPU has AVX.
+        unsafe {
+            let pairs = |x, y| (_mm256_unpacklo_ps(x, y), _mm256_unpackhi_ps(x, y));
+            let ((ab, ab_high), (cd, cd_high)) = (pairs(a, b), pairs(c, d));
+            let ((ef, ef_high), (gh, gh_high)) = (pairs(e, f), pairs(g, h));
+            let fours = |x, y| (_mm256_shuffle_ps::<0x44>(x, y), _mm256_shuffle_ps::<0xee>(x, y));
+            let ((s0, s1), (s2, s3)) = (fours(ab, cd), fours(ab_high, cd_high));
+            let ((t0, t1), (t2, t3)) = (fours(ef, gh), fours(ef_high, gh_high));
+            let low = |x, y| _mm256_permute2f128_ps::<0x20>(x, y);
+            let high = |x, y| _mm256_permute2f128_ps::<0x31>(x, y);
+            [
+                low(s0, t0),
+                low(s1, t1),
+                low(s2, t2),
+                low(s3, t3),
+                high(s0, t0),
+                high(s1, t1),
+                high(s2, t2),
+                high(s3, t3),
+            ]
+        }
+    }
+
+    #[inline(always)]
     fn permute_halves(self, v: Self::V, from: &[i32; 8]) -> Self::V {
         // SAFETY: `self` proves that the CPU has AVX, and `from` is eight integers long.
         unsafe { _mm256_permutevar_ps(v, _mm256_loadu_si256(from.as_ptr().cast())) }

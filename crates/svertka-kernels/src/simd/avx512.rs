@@ -84,6 +84,11 @@ unsafe impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn transpose(self, square: [Self::V; 8]) -> [Self::V; 8] {
+        self.0.transpose(square)
+    }
+
+    #[inline(always)]
     fn permute_halves(self, v: Self::V, from: &[i32; 8]) -> Self::V {
         self.0.permute_halves(v, from)
     }

@@ -66,6 +66,13 @@ pub unsafe trait Simd: Copy + Send + Sync + 'static {
     #[inline(always)]
     fn prefetch(self, _p: *const f32) {}
 
+    /// Lane `i` of vector `j` becomes lane `j` of vector `i`.
+    #[inline(always)]
+    fn transpose(self, square: [Self::V; LANES]) -> [Self::V; LANES] {
+        let rows = square.map(|row| self.to_array(row));
+        std::array::from_fn(|i| self.from_slice(&rows.map(|row| row[i])))
+    }
+
     /// Lane `l` is lane `from[l] % 4` of the half of `v` that `l` is in.
     #[inline(always)]
     fn permute_halves(self, v: Self::V, from: &[i32; LANES]) -> Self::V {

@@ -31,6 +31,10 @@ impl WithSimd for Lanes {
         check(s.if_gt(a, b, s.splat(1.0), s.splat(2.0)), &|a, b| if a > b { 1.0 } else { 2.0 });
         // 2^23 + 127 + 3 ends in the biased exponent of 8.
         check(s.exponent_from_low_bits(s.splat(8_388_608.0 + 127.0 + 3.0)), &|_, _| 8.0);
+        let square = std::array::from_fn(|i| s.from_slice(&A.map(|x| x + 16.0 * i as f32)));
+        for (i, row) in s.transpose(square).into_iter().enumerate() {
+            assert_eq!(s.to_array(row), std::array::from_fn(|j| A[i] + 16.0 * j as f32));
+        }
         let permuted = s.permute_halves(a, &[3, 3, 0, 5, 0, 1, 2, 2]);
         assert_eq!(s.to_array(permuted), [A[3], A[3], A[0], A[1], A[4], A[5], A[6], A[6]]);
         assert_eq!(s.sum(s.from_slice(&[1.0, 2.0, 3.0])), 6.0);

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use svertka_formats::Limits;
 use svertka_formats::onnx as proto;
+use svertka_kernels::Buffer;
 
 pub use export::{Attributes, Export};
 pub use import::Import;
@@ -59,9 +60,18 @@ pub(crate) struct Left {
 }
 
 impl Left {
-    /// The tensor of parameter `index`, if it is here.
-    pub(crate) fn read(&self, index: usize) -> Result<Option<Tensor>> {
-        self.tensors.get(&index).map(|tensor| elements::tensor_of(tensor, Some(&self.file))).transpose()
+    /// Elements of the largest.
+    pub(crate) fn largest(&self) -> usize {
+        let bytes =
+            self.tensors.values().filter_map(|tensor| tensor.place_in_file()).map(|(_, bytes)| bytes).max();
+        // What is here has been compared with its shape.
+        usize::try_from(bytes.unwrap_or(0)).unwrap_or(0) / size_of::<f32>()
+    }
+
+    /// The tensor of parameter `index`, if it is here; its elements take `memory` where that is large enough.
+    pub(crate) fn read(&self, index: usize, memory: &mut Buffer) -> Result<Option<Tensor>> {
+        let Some(tensor) = self.tensors.get(&index) else { return Ok(None) };
+        elements::read_floats(tensor, &self.file, std::mem::take(memory)).map(Some)
     }
 }
 

@@ -7,6 +7,8 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use svertka_kernels::conv::Accuracy;
+
 use crate::graph::{Graph, Node, Value};
 use crate::ops::{
     Activate, Activation, Add, After, BatchNorm, Conv, ConvTranspose, FoldedBias, FoldedWeight, FusedConv,
@@ -18,6 +20,7 @@ use super::Weights;
 /// A graph's nodes, some of them made one, and the shapes of all values, new ones among them.
 pub(super) struct Fusion {
     weights: Weights,
+    accuracy: Accuracy,
     shapes: Vec<Vec<usize>>,
     /// How often each value is read; by the outside, too.
     readers: Vec<usize>,
@@ -35,14 +38,20 @@ fn is<T: Operator + Copy>(op: &Arc<dyn Operator>) -> Option<T> {
 
 impl Fusion {
     /// Looks at the nodes of `order`, one after another.
-    pub(super) fn new(graph: &Graph, order: &[usize], shapes: Vec<Vec<usize>>, weights: Weights) -> Self {
+    pub(super) fn new(
+        graph: &Graph,
+        order: &[usize],
+        shapes: Vec<Vec<usize>>,
+        weights: Weights,
+        accuracy: Accuracy,
+    ) -> Self {
         let mut readers = vec![0; shapes.len()];
         graph.outputs.iter().for_each(|value| readers[value.0] += 1);
         let nodes = order.iter().map(|&index| &graph.nodes()[index]);
         nodes.clone().flat_map(|node| &node.inputs).for_each(|value| readers[value.0] += 1);
         let constant = vec![false; shapes.len()];
         let maker = HashMap::new();
-        let mut fusion = Self { weights, shapes, readers, constant, nodes: vec![], maker };
+        let mut fusion = Self { weights, accuracy, shapes, readers, constant, nodes: vec![], maker };
         for value in graph.parameter_values() {
             fusion.constant[value.0] = weights == Weights::Constant;
         }
@@ -59,6 +68,7 @@ impl Fusion {
 
     fn add(&mut self, node: Node) {
         let node = self.silu(node);
+        let node = self.with_epilogue(node);
         let fused = if let Some(norm) = is::<BatchNorm>(&node.op) {
             self.fold(&node, norm)
         } else if let Some(Activate(function)) = is::<Activate>(&node.op) {
@@ -77,21 +87,23 @@ impl Fusion {
         self.nodes.push(Some(node));
     }
 
+    /// The node in its form that can take in others, if it is a convolution.
+    fn with_epilogue(&self, node: Node) -> Node {
+        let layer = is::<Conv>(&node.op).map(Layer::Conv);
+        let Some(layer) = layer.or_else(|| is::<ConvTranspose>(&node.op).map(Layer::Transposed)) else {
+            return node;
+        };
+        let after = After { bias: node.inputs.len() == 3, ..After::default() };
+        Node { op: Arc::new(FusedConv { layer, after, accuracy: self.accuracy }), ..node }
+    }
+
     /// The convolution that makes `value`, if only one node reads it; and its place.
     fn conv(&self, value: Value) -> Option<(usize, FusedConv)> {
         if self.readers[value.0] != 1 {
             return None;
         }
         let &place = self.maker.get(&value)?;
-        let node = self.nodes[place].as_ref()?;
-        let after = After { bias: node.inputs.len() == 3, ..After::default() };
-        let conv = if let Some(conv) = is::<FusedConv>(&node.op) {
-            conv
-        } else if let Some(conv) = is::<Conv>(&node.op) {
-            FusedConv { layer: Layer::Conv(conv), after }
-        } else {
-            FusedConv { layer: Layer::Transposed(is::<ConvTranspose>(&node.op)?), after }
-        };
+        let conv = is::<FusedConv>(&self.nodes[place].as_ref()?.op)?;
         // Whatever comes after the activation is not ours.
         conv.after.activation.is_none().then_some((place, conv))
     }

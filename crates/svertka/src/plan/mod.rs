@@ -11,6 +11,7 @@ mod slots;
 
 use std::time::{Duration, Instant};
 
+use svertka_kernels::conv::Accuracy;
 use svertka_kernels::{Buffer, Cpu};
 
 use crate::error::{Error, Result};
@@ -48,6 +49,8 @@ pub struct Plan {
     /// Whether the constant steps have run.
     ready: bool,
     slots: Vec<Buffer>,
+    /// What [`Plan::allocate`] gives them.
+    slot_lens: Vec<usize>,
     scratch: Buffer,
     /// Outputs of the running step, taken out of their slots.
     taken: Vec<Output>,
@@ -187,7 +190,36 @@ impl Plan {
     /// # Errors
     /// Where the shapes do not fit the graph.
     pub fn new(graph: &Graph, inputs: &[Vec<usize>], weights: Weights, cpu: &Cpu) -> Result<Self> {
-        let fusion = Fusion::new(graph, &needed_nodes(graph), graph.shapes(inputs)?, weights);
+        Self::with_accuracy(graph, inputs, weights, Accuracy::Default, cpu)
+    }
+
+    /// As [`Plan::new`], with convolutions by those algorithms only that `accuracy` allows. [`Accuracy::Strict`] also takes the least memory, since
+    /// Winograd's filtering has weights four times as large.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn with_accuracy(
+        graph: &Graph,
+        inputs: &[Vec<usize>],
+        weights: Weights,
+        accuracy: Accuracy,
+        cpu: &Cpu,
+    ) -> Result<Self> {
+        let mut plan = Self::unallocated(graph, inputs, weights, accuracy, cpu)?;
+        plan.allocate();
+        Ok(plan)
+    }
+
+    /// As [`Plan::with_accuracy`], but for the memory of values: [`Plan::allocate`] must follow, best after [`Plan::prepare`], which needs memory of its
+    /// own.
+    pub(crate) fn unallocated(
+        graph: &Graph,
+        inputs: &[Vec<usize>],
+        weights: Weights,
+        accuracy: Accuracy,
+        cpu: &Cpu,
+    ) -> Result<Self> {
+        let fusion = Fusion::new(graph, &needed_nodes(graph), graph.shapes(inputs)?, weights, accuracy);
         let (nodes, shapes) = fusion.into_nodes();
         let mut planner = Planner::new(graph, shapes, weights, cpu.threads.count());
         for node in &nodes {
@@ -198,6 +230,16 @@ impl Plan {
             outputs.push((planner.output(*value), planner.shapes[value.0].clone()));
         }
         planner.finish(outputs, inputs.to_vec(), graph.parameters().len())
+    }
+
+    /// Gives values their memory; constant ones have it already or get it in the first run, unless somebody may look at them before.
+    pub(crate) fn allocate(&mut self) {
+        let outputs = self.outputs.iter().map(|(slot, len, _)| (*slot, *len));
+        for (slot, len) in self.slot_lens.iter().copied().enumerate().chain(outputs) {
+            if self.slots[slot].len() < len {
+                self.slots[slot] = Buffer::zeroed(len);
+            }
+        }
     }
 
     /// Runs the graph. `seed` is for operators that draw random numbers.
@@ -234,7 +276,7 @@ impl Plan {
     }
 
     /// Does what depends on parameters only, in an order in which each is in memory for as short as can be: `load` gives parameters of which
-    /// `parameters` has placeholders, and has them again afterwards unless the plan reads them in each run.
+    /// `parameters` has placeholders, in `memory`, one for all: freed pieces, each too small for the next, would add up. Afterwards it has placeholders for all that the plan does not read in each run.
     ///
     /// # Errors
     /// Where `load` has one.
@@ -242,26 +284,36 @@ impl Plan {
         &mut self,
         cpu: &Cpu,
         parameters: &mut [Tensor],
-        load: impl Fn(usize) -> Result<Option<Tensor>>,
+        mut memory: Buffer,
+        load: impl Fn(usize, &mut Buffer) -> Result<Option<Tensor>>,
     ) -> Result<()> {
         let mut work = Work { slots: &mut self.slots, scratch: &mut self.scratch, taken: &mut self.taken };
         for constant in &mut self.constant {
             let mut loaded = vec![];
             for index in constant.step.parameters() {
-                if let Some(tensor) = load(index)? {
+                if let Some(tensor) = load(index, &mut memory)? {
                     parameters[index] = tensor;
                     loaded.push(index);
                 }
             }
             work.make(constant, cpu, parameters, &mut |_, _| {});
             for index in loaded {
-                parameters[index] = Tensor::placeholder(parameters[index].shape().to_vec());
+                let placeholder = Tensor::placeholder(parameters[index].shape().to_vec());
+                let free = std::mem::replace(&mut parameters[index], placeholder).into_buffer();
+                if free.capacity() > memory.capacity() {
+                    memory = free;
+                }
             }
         }
+        let mut read = vec![false; parameters.len()];
         for index in self.steps.iter().flat_map(Step::parameters) {
-            if let Some(tensor) = load(index)? {
+            read[index] = true;
+            if let Some(tensor) = load(index, &mut Buffer::default())? {
                 parameters[index] = tensor;
             }
+        }
+        for (tensor, _) in parameters.iter_mut().zip(read).filter(|(_, read)| !read) {
+            *tensor = Tensor::placeholder(tensor.shape().to_vec());
         }
         self.ready = true;
         Ok(())

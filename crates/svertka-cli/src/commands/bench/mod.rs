@@ -5,8 +5,8 @@ mod model;
 
 use std::time::Duration;
 
-use svertka::Cpu;
 use svertka::kernels::Isa;
+use svertka::{Accuracy, Cpu};
 
 use crate::values;
 
@@ -36,12 +36,36 @@ pub(crate) struct Args {
     /// Measure so many runs instead
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_RUNS)))]
     runs: Option<u32>,
+    /// How much rounding error convolutions may have beside that of one sum after the other
+    #[arg(long, value_enum, default_value_t = AccuracyClass::Default, conflicts_with = "layers")]
+    accuracy: AccuracyClass,
     /// Show every step in order, not only the slowest
     #[arg(long)]
     per_layer: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// [`Accuracy`], as a word.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum AccuracyClass {
+    /// No more; least memory
+    Strict,
+    /// Up to three times as much
+    Default,
+    /// Up to twelve times as much
+    Fast,
+}
+
+impl From<AccuracyClass> for Accuracy {
+    fn from(class: AccuracyClass) -> Self {
+        match class {
+            AccuracyClass::Strict => Self::Strict,
+            AccuracyClass::Default => Self::Default,
+            AccuracyClass::Fast => Self::Fast,
+        }
+    }
 }
 
 /// When to stop.

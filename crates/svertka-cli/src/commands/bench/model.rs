@@ -1,13 +1,14 @@
 //! A whole network, and what its steps take of it.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
 use serde::Serialize;
 use serde_json::json;
 use svertka::measure::{Times, gflops, numbers, peak_gflops, repeat};
-use svertka::{Cpu, Plan, StepInfo, Tensor, Weights};
+use svertka::{Cpu, Session, StepInfo, Tensor};
 
 use super::{Args, machine, milliseconds, share};
 use crate::commands::train::peak_rss_bytes;
@@ -30,15 +31,22 @@ struct Line {
 }
 
 pub(super) fn run(name: &str, args: &Args, cpu: &Cpu) -> anyhow::Result<()> {
-    let graph = network::graph(name, args.input, None)?;
-    let shapes = network::input_shapes(name, &graph, args.input, args.batch.unwrap_or(1).into())?;
+    let accuracy = args.accuracy.into();
+    // A file is read part by part; the figures are then those of a program that only answers.
+    let mut session = if args.input.is_none() && Path::new(name).is_file() {
+        Session::open_with_accuracy(name, args.batch.unwrap_or(1).into(), accuracy, cpu)?
+    } else {
+        let graph = network::graph(name, args.input, None)?;
+        let shapes = network::input_shapes(name, &graph, args.input, args.batch.unwrap_or(1).into())?;
+        Session::new(graph, shapes, accuracy, cpu)?
+    };
+    let shapes = session.input_shapes().to_vec();
     let batch = shapes.first().and_then(|shape| shape.first()).copied().unwrap_or(1);
     if args.batch.is_some_and(|asked| usize::from(asked) != batch) {
         return Err(usage(format!(
             "the argument '--batch' cannot be used with {name}, which is for batches of {batch}"
         )));
     }
-    let mut plan = Plan::new(&graph, &shapes, Weights::Constant, cpu)?;
     let inputs: Vec<Tensor> = shapes.iter().map(|shape| numbers(shape.as_slice())).collect();
     let inputs: Vec<&Tensor> = inputs.iter().collect();
 
@@ -46,20 +54,21 @@ pub(super) fn run(name: &str, args: &Args, cpu: &Cpu) -> anyhow::Result<()> {
     bar.set_message(plain(name));
     bar.tick();
     // Once for cold memory and for what is made of constant weights.
-    plan.run(cpu, graph.parameters(), &inputs, 0)?;
+    session.run(cpu, &inputs)?;
     let before = peak_gflops(cpu);
-    let mut of_steps: Vec<Vec<Duration>> = vec![vec![]; plan.steps().len()];
+    let mut of_steps: Vec<Vec<Duration>> = vec![vec![]; session.plan().steps().len()];
     let limit = args.limit(2.0);
     let times = repeat(limit.budget, limit.most, || {
         let mut steps = of_steps.iter_mut();
         bar.inc(1);
-        plan.run_observed(cpu, graph.parameters(), &inputs, 0, |_, time| {
+        session.run_observed(cpu, &inputs, |_, time| {
             steps.by_ref().take(1).for_each(|times| times.push(time));
         })
     })?;
     bar.finish_and_clear();
     let (times, peak) = (Times::of(&times), before.max(peak_gflops(cpu)));
-    let lines: Vec<Line> = plan.steps().zip(&of_steps).map(|(step, times)| line(step, times)).collect();
+    let lines: Vec<Line> =
+        session.plan().steps().zip(&of_steps).map(|(step, times)| line(step, times)).collect();
     let macs = lines.iter().map(|line| line.step.macs).sum();
     let (rate, throughput) = (gflops(macs, times.median), batch as f64 / times.median.as_secs_f64());
     let memory = peak_rss_bytes();
@@ -78,7 +87,7 @@ pub(super) fn run(name: &str, args: &Args, cpu: &Cpu) -> anyhow::Result<()> {
             "gflops": rate,
             "peak_gflops": peak,
             "peak_rss_bytes": memory,
-            "plan_bytes": plan.memory(),
+            "plan_bytes": session.plan().memory(),
             "steps": lines,
         }));
     }
@@ -95,7 +104,7 @@ pub(super) fn run(name: &str, args: &Args, cpu: &Cpu) -> anyhow::Result<()> {
     )?;
     let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
     let most = memory.map_or_else(String::new, |bytes| format!("; process at its peak {}", mib(bytes)));
-    writeln!(out, "memory of the plan {}{most}\n", mib(plan.memory() as u64))?;
+    writeln!(out, "memory of the plan {}{most}\n", mib(session.plan().memory() as u64))?;
     print(&mut out, lines, args.per_layer, milliseconds(times.median), peak)?;
     Ok(())
 }
