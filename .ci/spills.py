@@ -11,7 +11,8 @@ import re
 import subprocess
 import sys
 
-KERNELS = ["conv::direct::Job", "conv::winograd::Products"]
+# Work of a blocked activation, of squares and of phases; `direct::Job<true>` reads plain pictures by another loop.
+KERNELS = ["conv::direct::Job<false>", "conv::winograd_stages::Products", "conv::phases::Products"]
 
 # For each architecture: a fused multiply-add, a vector register, an access to the stack, the frame pointer's setup and an access through it, and a jump.
 # For each instruction set: multiply-adds in a row, which are six rows of sixteen by the lanes of a register, times eight where a block is unrolled.
@@ -85,7 +86,7 @@ def main():
     failed = False
     for isa, products in architecture["in_a_row"].items():
         for kernel in KERNELS:
-            name = re.compile(rf"<svertka_kernels::simd::{isa}::\w+>::run::inner::<svertka_kernels::{kernel}>")
+            name = re.compile(rf"<svertka_kernels::simd::{isa}::\w+>::run::inner::<svertka_kernels::{re.escape(kernel)}>")
             loops = [
                 (code, loop)
                 for symbol, code in found

@@ -81,7 +81,7 @@ impl Algorithm {
         }
     }
 
-    /// Whether [`Forward`] and [`WeightGradient`] want `x` plain, `N x C x spatial`, where others want it blocked.
+    /// Whether [`Forward`](super::Forward) and [`WeightGradient`](super::WeightGradient) want `x` plain, `N x C x spatial`, where others want it blocked.
     pub fn reads_plain(self) -> bool {
         self == Self::Plain
     }

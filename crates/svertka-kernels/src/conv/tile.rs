@@ -87,6 +87,31 @@ impl Fetching {
     }
 }
 
+/// Some cache lines of each block of a panel, where a step is a block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FetchingShare {
+    next: *const f32,
+    lines: usize,
+}
+
+impl FetchingShare {
+    /// For tile `tile` of `tiles`, which together ask for the panel that starts at `panel`; it may lie beyond the last.
+    pub(crate) fn of_tile(panel: *const f32, tile: usize, tiles: usize) -> Self {
+        let lines = share(BLOCK, tiles, tile);
+        Self { next: panel.wrapping_add(lines.start * PANEL), lines: lines.len() }
+    }
+}
+
+impl Ahead for FetchingShare {
+    #[inline(always)]
+    fn step<S: Simd>(&mut self, s: S) {
+        for line in 0..self.lines {
+            s.prefetch(self.next.wrapping_add(line * PANEL));
+        }
+        self.next = self.next.wrapping_add(BLOCK * PANEL);
+    }
+}
+
 impl Ahead for Fetching {
     #[inline(always)]
     fn step<S: Simd>(&mut self, s: S) {

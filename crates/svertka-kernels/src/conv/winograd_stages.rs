@@ -3,13 +3,13 @@
 use std::ops::Range;
 
 use super::squares::{Axis, MOST, Transform, with_axis};
-use super::tile::{PANEL, ROWS, Resting, tile_of_blocks, with_rows};
+use super::tile::{FetchingShare, PANEL, ROWS, tile_of_blocks, with_rows};
 use super::winograd::{Chunk, Square, Winograd};
 use crate::cpu::WithSimd;
 use crate::epilogue::Finish;
 use crate::layout::BLOCK;
 use crate::simd::Simd;
-use crate::threads::{SharedMut, share};
+use crate::threads::SharedMut;
 
 /// What the stages work on: a chunk of squares of one group of channels.
 ///
@@ -182,8 +182,8 @@ fn multiply<S: Simd, const NV: usize>(s: S, part: Part<'_>, point: usize, panel:
     let (next, mut first) = (weight.as_ptr().wrapping_add(weight.len()), squares.start);
     for tile in 0..tiles {
         let rows = rows + usize::from(tile < larger);
-        // The tile's share of the next panel, a line for each channel: it comes into the cache while this panel is at work.
-        let ahead = share(BLOCK, tiles, tile);
+        // The next panel comes into the cache while this one is at work.
+        let ahead = FetchingShare::of_tile(next, tile, tiles);
         with_rows!(rows, MR in [1 2 3 4 5 6] => {
             let mut acc = [[s.splat(0.0); NV]; MR];
             // SAFETY: the steps stay inside one point of the input and one panel of weights, which the slices check, as the squares are at most
@@ -191,12 +191,7 @@ fn multiply<S: Simd, const NV: usize>(s: S, part: Part<'_>, point: usize, panel:
             unsafe {
                 let a = std::array::from_fn(|i| input.as_ptr().add((first + i) * BLOCK));
                 let b = std::array::from_fn(|j| weight.as_ptr().wrapping_add(j * BLOCK));
-                for (block, step) in plan.steps.iter().enumerate() {
-                    for line in ahead.clone() {
-                        s.prefetch(next.wrapping_add((block * BLOCK + line) * PANEL));
-                    }
-                    tile_of_blocks(s, &mut acc, a, b, std::slice::from_ref(step), Resting);
-                }
+                tile_of_blocks(s, &mut acc, a, b, &plan.steps, ahead);
                 for (i, acc) in acc.iter().enumerate() {
                     for (j, acc) in acc.iter().enumerate() {
                         s.store(products.as_mut_ptr().add((j * plan.pitch + first + i) * BLOCK), *acc);
