@@ -157,7 +157,11 @@ unsafe fn rows<S: Simd, R: Row<S>, const MR: usize, const NV: usize, const BLOCK
     (stride_a, stride_b): (usize, usize),
     mut ahead: impl Ahead,
 ) {
-    let mut sum = acc.map(|acc| R::join(s, &acc));
+    // Loops, not `map` and `from_fn`: their closures may stay calls, and then sums live in memory.
+    let mut sum = [R::join(s, &acc[0]); MR];
+    for (sum, acc) in sum.iter_mut().zip(&*acc) {
+        *sum = R::join(s, acc);
+    }
     for step in steps {
         ahead.step(s);
         // SAFETY: the caller's promise.
@@ -173,7 +177,7 @@ unsafe fn rows<S: Simd, R: Row<S>, const MR: usize, const NV: usize, const BLOCK
             }
         }
     }
-    for (acc, sum) in acc.iter_mut().zip(sum) {
+    for (acc, sum) in acc.iter_mut().zip(&sum) {
         sum.split(s, acc);
     }
 }

@@ -139,7 +139,9 @@ pub trait Row<S: Simd>: Copy {
 impl<S: Simd, const N: usize> Row<S> for [S::V; N] {
     #[inline(always)]
     fn join(_: S, vectors: &[S::V]) -> Self {
-        std::array::from_fn(|i| vectors[i])
+        let mut row = [vectors[0]; N];
+        row.copy_from_slice(vectors);
+        row
     }
 
     #[inline(always)]
