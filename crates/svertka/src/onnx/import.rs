@@ -196,13 +196,14 @@ impl Import<'_> {
             return Ok(*value);
         }
         let proto = self.constant_proto(i)?;
-        let leave = self.reader.leave && is_floats_in_file(proto);
-        let tensor =
-            if leave { Tensor::placeholder(proto.shape().map_err(format_error)?) } else { self.constant(i)? };
-        if leave {
+        let tensor = if self.reader.leave && is_floats_in_file(proto) {
+            let placeholder = Tensor::placeholder(proto.shape().map_err(format_error)?);
             let proto = proto.clone();
             self.reader.left.insert(self.reader.graph.parameters().len(), proto);
-        }
+            placeholder
+        } else {
+            self.constant(i)?
+        };
         let value = self.reader.parameter(&name, tensor);
         self.reader.values.insert(name, value);
         Ok(value)

@@ -130,8 +130,8 @@ impl Model {
         };
         let file = Arc::new(file);
         let origin = Origin { model: &model, bound: &[], file: Some(Arc::clone(&file)), leave };
-        let read = Self::from_origin(origin).map_err(|error| error.within(&path.display().to_string()))?;
-        let (model, tensors) = read;
+        let (model, tensors) =
+            Self::from_origin(origin).map_err(|error| error.within(&path.display().to_string()))?;
         Ok((model, Left { file, tensors }))
     }
 
