@@ -1,6 +1,6 @@
 //! How far algorithms are from the definition in `f64`, beside the definition in `f32`: a sum of rounded products, one after the other.
 
-use svertka_kernels::conv::{Accuracy, Algorithm, Forward};
+use svertka_kernels::conv::{Accuracy, Algorithm, Forward, WeightGradient};
 use svertka_kernels::epilogue::Epilogue;
 use svertka_kernels::geometry::{ConvGeometry, Window};
 use svertka_kernels::layout::{blocked_len, to_blocked, to_plain};
@@ -139,5 +139,64 @@ fn every_class_and_algorithm_errs_as_little_as_it_says() {
         assert!(cases.iter().filter(supported).count() >= 200);
         let ratio = ratio(cases.iter().filter(supported), |_| algorithm);
         assert!((low..=high).contains(&ratio), "{algorithm:?}: {ratio} times the error");
+    }
+}
+
+/// Root mean square errors of the weight gradient by an algorithm and by the definition in `f32`, one pixel after the other.
+fn weight_gradient_errors(number: usize, algorithm: Algorithm) -> [f64; 2] {
+    let mut noise = Noise((number as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let (batch, channels) = (noise.between(1, 4), [(); 2].map(|()| noise.between(1, 24)));
+    let size = [(); 2].map(|()| noise.between(4, 19));
+    let padding = [(); 2].map(|()| (noise.between(0, 2), noise.between(0, 2)));
+    let window = Window { kernel: [1, 3, 3], padding: [(0, 0), padding[0], padding[1]], ..Window::default() };
+    let g = ConvGeometry::new(batch, channels[0], channels[1], 1, [1, size[0], size[1]], window).unwrap();
+    let cells = |size: [usize; 3]| size.iter().product::<usize>();
+    let mut x = noise.values(batch * channels[0] * cells(g.input), 1.0);
+    x.iter_mut().for_each(|x| *x = x.max(0.0));
+    let dy = noise.values(batch * channels[1] * cells(g.output), 1.0);
+    let wide = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
+    let (exact, _) = reference::conv_weight_gradient(&g, &wide(&x), &wide(&dy));
+    let mut sequential = vec![];
+    for out in 0..channels[1] {
+        for tap in 0..9 * channels[0] {
+            let (c, tap) = (tap / 9, tap % 9);
+            let mut sum = 0.0f32;
+            for (image, dy) in dy.chunks(channels[1] * cells(g.output)).enumerate() {
+                let plane = &x[(image * channels[0] + c) * cells(g.input)..][..cells(g.input)];
+                for (cell, dy) in dy[out * cells(g.output)..][..cells(g.output)].iter().enumerate() {
+                    let row = (cell / g.output[2] + tap / 3).wrapping_sub(padding[0].0);
+                    let column = (cell % g.output[2] + tap % 3).wrapping_sub(padding[1].0);
+                    if row < size[0] && column < size[1] {
+                        sum += dy * plane[row * size[1] + column];
+                    }
+                }
+            }
+            sequential.push(sum);
+        }
+    }
+    let (cpu, plan) = (Cpu::new(1), WeightGradient::with_algorithm(&g, algorithm).unwrap());
+    let blocked = |channels, size, values: &[f32]| {
+        let mut blocked = Buffer::zeroed(blocked_len(batch, channels, cells(size)));
+        to_blocked(batch, channels, cells(size), values, &mut blocked, &cpu);
+        blocked
+    };
+    let (x, dy) = (blocked(channels[0], g.input, &x), blocked(channels[1], g.output, &dy));
+    let mut dw = vec![0.0; g.weight_len()];
+    plan.run(&cpu, &x, &dy, &mut dw, None, &mut Buffer::zeroed(plan.scratch_len(1)));
+    [error(&dw, &exact), error(&sequential, &exact)]
+}
+
+#[test]
+fn weight_gradients_err_as_little_as_their_class_says() {
+    for (algorithm, bound) in
+        [(Algorithm::Direct, 1.05), (Algorithm::WinogradTwo, 3.0), (Algorithm::WinogradFour, 3.0)]
+    {
+        let squares = (0..SHAPES).map(|number| {
+            let [error, sequential] = weight_gradient_errors(number, algorithm);
+            (error / sequential).powi(2)
+        });
+        let ratio = (squares.sum::<f64>() / SHAPES as f64).sqrt();
+        println!("{algorithm:?}: {ratio}");
+        assert!(ratio <= bound, "{algorithm:?}: {ratio} times the error");
     }
 }

@@ -19,11 +19,11 @@ pub enum Algorithm {
     Depthwise,
     /// Vectors of channels that mix with those of their own group only: groups of 2, 4 or whole blocks of 8, in and out.
     Grouped,
-    /// Winograd's filtering by squares of 2 x 2 outputs; not for weight gradients.
+    /// Winograd's filtering by squares of 2 x 2 outputs.
     WinogradTwo,
-    /// Winograd's filtering by squares of 4 x 4 outputs; not for weight gradients.
+    /// Winograd's filtering by squares of 4 x 4 outputs.
     WinogradFour,
-    /// Winograd's filtering by squares of 6 x 6 outputs, with some eight times the rounding error; not for weight gradients.
+    /// Winograd's filtering by squares of 6 x 6 outputs, with some eight times the rounding error.
     WinogradSix,
     /// Winograd's filtering for the input gradient of 4 x 4 windows of stride 2. The forward pass is that of [`Algorithm::Direct`].
     WinogradPhases,

@@ -169,14 +169,15 @@ impl Direct {
             // SAFETY: panels are disjoint, and each is written by its own job.
             let packed = unsafe { out.slice(panel.packed, panel.channels.len() * self.taps * PANEL) };
             packed.fill(0.0);
-            for lane in 0..PANEL.min(self.write.channels - job * PANEL) {
-                let written = job * PANEL + lane;
-                let group = written / group_write;
-                for read in group * group_read..(group + 1) * group_read {
+            let (first, last) = (job * PANEL, (job * PANEL + PANEL).min(self.write.channels));
+            // Lanes inside: one place in the panel for all of them, and its cache lines are written once.
+            for read in panel.channels.clone() {
+                let group = read / group_read * group_write;
+                let (at, tap_len) = self.packed_at(panel, read);
+                for written in group.max(first)..(group + group_write).min(last) {
                     let weight = &weight[start(written, read)..][..self.taps];
-                    let (at, tap_len) = self.packed_at(panel, read);
                     for (tap, &weight) in weight.iter().enumerate() {
-                        packed[at + tap * tap_len + lane] = weight;
+                        packed[at + tap * tap_len + written - first] = weight;
                     }
                 }
             }

@@ -5,8 +5,8 @@
 //! until `pack` arranges them for one pass.
 //!
 //! Each algorithm is one file: `direct.rs`, with its weight gradient in `weight_gradient.rs`; `rows.rs` for depthwise layers and small groups
-//! (`grouped.rs` says which; `depthwise.rs` has the weight gradient); and `winograd.rs`, whose transforms are in `squares.rs` and whose stages and
-//! weights have files beside it, and which `phases.rs` does for transposed layers of stride 2. They share the loops of `tile.rs`, the tables of `windows.rs`, where padding, stride and dilation are turned into
+//! (`grouped.rs` says which; `depthwise.rs` has the weight gradient); and `winograd.rs`, whose transforms are in `squares.rs`, whose stages, weights
+//! and weight gradient have files beside it, and which `phases.rs` does for transposed layers of stride 2. They share the loops of `tile.rs`, the tables of `windows.rs`, where padding, stride and dilation are turned into
 //! offsets so that no algorithm mentions them, and,
 //! for weight gradients, the walk of `sweep.rs`. Sums have one order, whatever the number of threads and the place of an image in its batch.
 //! Taps on padding are left out of the sum, so not even an infinite weight meets a padded zero.
@@ -41,6 +41,7 @@ pub(crate) mod tile;
 mod weight_gradient;
 mod windows;
 mod winograd;
+mod winograd_gradient;
 mod winograd_stages;
 mod winograd_weights;
 
@@ -57,6 +58,7 @@ use rows::{Factors, Rows};
 use squares::Axis;
 use weight_gradient::DirectWeightGradient;
 use winograd::Winograd;
+use winograd_gradient::WinogradWeightGradient;
 
 /// The algorithms of a pass.
 #[derive(Debug)]
@@ -162,6 +164,7 @@ pub struct WeightGradient {
 enum WeightPlan {
     Direct(DirectWeightGradient),
     Depthwise(DepthwiseWeightGradient),
+    Winograd(Box<WinogradWeightGradient>),
 }
 
 impl Forward {
@@ -255,16 +258,25 @@ impl InputGradient {
 impl WeightGradient {
     /// The plan for `geometry` with the algorithm that suits it.
     pub fn new(geometry: &ConvGeometry) -> Self {
-        match Algorithm::choose(geometry, Accuracy::Default) {
+        Self::with_accuracy(geometry, Accuracy::Default)
+    }
+
+    /// The plan with the algorithm that suits `geometry`, of those that `accuracy` allows.
+    pub fn with_accuracy(geometry: &ConvGeometry, accuracy: Accuracy) -> Self {
+        match Algorithm::choose(geometry, accuracy) {
             Algorithm::Plain => Self { plan: WeightPlan::Direct(DirectWeightGradient::new(geometry, 1)) },
-            _ => Self::of_blocked(geometry),
+            _ => Self::of_blocked(geometry, accuracy),
         }
     }
 
-    /// As [`WeightGradient::new`], but `x` is blocked whatever the algorithm.
-    pub fn of_blocked(geometry: &ConvGeometry) -> Self {
-        let plan = match Algorithm::choose(geometry, Accuracy::Default) {
+    /// As [`WeightGradient::with_accuracy`], but `x` is blocked whatever the algorithm.
+    pub fn of_blocked(geometry: &ConvGeometry, accuracy: Accuracy) -> Self {
+        let winograd = accuracy != Accuracy::Strict && winograd::supports(geometry);
+        let plan = match Algorithm::choose(geometry, accuracy) {
             Algorithm::Depthwise => WeightPlan::Depthwise(DepthwiseWeightGradient::new(geometry)),
+            _ if winograd && winograd_gradient::pays(geometry) => {
+                WeightPlan::Winograd(Box::new(WinogradWeightGradient::new(geometry, Axis::Four)))
+            }
             _ => WeightPlan::Direct(DirectWeightGradient::new(geometry, BLOCK)),
         };
         Self { plan }
@@ -272,13 +284,16 @@ impl WeightGradient {
 
     /// The plan with the named algorithm, if that can compute the weight gradient of `geometry`.
     pub fn with_algorithm(geometry: &ConvGeometry, algorithm: Algorithm) -> Option<Self> {
+        let winograd = |axis| WeightPlan::Winograd(Box::new(WinogradWeightGradient::new(geometry, axis)));
         let plan = match algorithm {
+            _ if !algorithm.supports(geometry) => return None,
             Algorithm::Direct => WeightPlan::Direct(DirectWeightGradient::new(geometry, BLOCK)),
             Algorithm::Plain => WeightPlan::Direct(DirectWeightGradient::new(geometry, 1)),
-            Algorithm::Depthwise if algorithm.supports(geometry) => {
-                WeightPlan::Depthwise(DepthwiseWeightGradient::new(geometry))
-            }
-            _ => return None,
+            Algorithm::Depthwise => WeightPlan::Depthwise(DepthwiseWeightGradient::new(geometry)),
+            Algorithm::WinogradTwo => winograd(Axis::Two),
+            Algorithm::WinogradFour => winograd(Axis::Four),
+            Algorithm::WinogradSix => winograd(Axis::Six),
+            Algorithm::Grouped | Algorithm::WinogradPhases => return None,
         };
         Some(Self { plan })
     }
@@ -288,6 +303,7 @@ impl WeightGradient {
         match &self.plan {
             WeightPlan::Direct(plan) => plan.scratch_len(threads),
             WeightPlan::Depthwise(plan) => plan.scratch_len(threads),
+            WeightPlan::Winograd(plan) => plan.scratch_len(),
         }
     }
 
@@ -308,6 +324,7 @@ impl WeightGradient {
         match &self.plan {
             WeightPlan::Direct(plan) => plan.run(cpu, x, dy, dw, db, scratch),
             WeightPlan::Depthwise(plan) => plan.run(cpu, x, dy, dw, db, scratch),
+            WeightPlan::Winograd(plan) => plan.run(cpu, x, dy, dw, db, scratch),
         }
     }
 }

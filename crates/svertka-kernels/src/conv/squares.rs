@@ -84,6 +84,9 @@ pub(super) trait Transform<const POINTS: usize, const CELLS: usize> {
 
     /// The outputs from the products at the points.
     fn output<S: Simd>(s: S, m: [S::V; POINTS]) -> [S::V; CELLS];
+
+    /// The gradients of the products from those of the outputs: the adjoint of [`Transform::output`].
+    fn output_gradient<S: Simd>(s: S, y: [S::V; CELLS]) -> [S::V; POINTS];
 }
 
 /// Calls `$body` with the type of `$axis`, and the number of its points.
@@ -119,6 +122,11 @@ impl Transform<4, 2> for Two {
     #[inline(always)]
     fn output<S: Simd>(s: S, m: [S::V; 4]) -> [S::V; 2] {
         [s.add(s.add(m[0], m[1]), m[2]), s.add(s.sub(m[1], m[2]), m[3])]
+    }
+
+    #[inline(always)]
+    fn output_gradient<S: Simd>(s: S, y: [S::V; 2]) -> [S::V; 4] {
+        [y[0], s.add(y[0], y[1]), s.sub(y[0], y[1]), y[1]]
     }
 }
 
@@ -158,6 +166,16 @@ impl Transform<6, 4> for Four {
             s.add(m[5], s.fma(c(2.0 * SQRT_2), far_odd, s.mul(c(0.5 * FRAC_1_SQRT_2), odd))),
         ]
     }
+
+    #[inline(always)]
+    fn output_gradient<S: Simd>(s: S, y: [S::V; 4]) -> [S::V; 6] {
+        let c = |value: f64| s.splat(value as f32);
+        let even = s.fma(c(0.5), y[2], y[0]);
+        let odd = s.fma(c(0.5 * FRAC_1_SQRT_2), y[3], s.mul(c(FRAC_1_SQRT_2), y[1]));
+        let far_even = s.fma(c(2.0), y[2], y[0]);
+        let far_odd = s.fma(c(2.0 * SQRT_2), y[3], s.mul(c(SQRT_2), y[1]));
+        [y[0], s.add(even, odd), s.sub(even, odd), s.add(far_even, far_odd), s.sub(far_even, far_odd), y[3]]
+    }
 }
 
 /// Three outputs, points 0, √½, -√½, √2, ∞. Values are multiplied with their points' distances from -√2, which the weights of [`Four`] are divided by.
@@ -190,6 +208,14 @@ impl Transform<5, 3> for FourToThree {
             s.add(m[4], s.fma(c(2.0), m[3], s.mul(c(0.5), even))),
         ]
     }
+
+    #[inline(always)]
+    fn output_gradient<S: Simd>(s: S, y: [S::V; 3]) -> [S::V; 5] {
+        let c = |value: f64| s.splat(value as f32);
+        let (even, odd) = (s.fma(c(0.5), y[2], y[0]), s.mul(c(FRAC_1_SQRT_2), y[1]));
+        let far = s.fma(c(2.0), y[2], s.fma(c(SQRT_2), y[1], y[0]));
+        [y[0], s.add(even, odd), s.sub(even, odd), far, y[2]]
+    }
 }
 
 /// Two outputs, points 0, √½, -√½, ∞. Values are multiplied with their points' distances from √2 and -√2, which the weights of [`Four`] are divided by.
@@ -209,6 +235,12 @@ impl Transform<4, 2> for FourToTwo {
     fn output<S: Simd>(s: S, m: [S::V; 4]) -> [S::V; 2] {
         let half_root = s.splat(FRAC_1_SQRT_2 as f32);
         [s.add(m[0], s.add(m[1], m[2])), s.fma(half_root, s.sub(m[1], m[2]), m[3])]
+    }
+
+    #[inline(always)]
+    fn output_gradient<S: Simd>(s: S, y: [S::V; 2]) -> [S::V; 4] {
+        let odd = s.mul(s.splat(FRAC_1_SQRT_2 as f32), y[1]);
+        [y[0], s.add(y[0], odd), s.sub(y[0], odd), y[1]]
     }
 }
 
@@ -252,6 +284,27 @@ impl Transform<8, 6> for Six {
             s.fma(c(8.0), two_odd, s.fma(c(0.125), half_odd, odd)),
             s.fma(c(16.0), two_even, s.fma(c(1.0 / 16.0), half_even, even)),
             s.add(m[7], s.fma(c(32.0), two_odd, s.fma(c(1.0 / 32.0), half_odd, odd))),
+        ]
+    }
+
+    #[inline(always)]
+    fn output_gradient<S: Simd>(s: S, y: [S::V; 6]) -> [S::V; 8] {
+        let c = |value: f32| s.splat(value);
+        let even = s.add(y[0], s.add(y[2], y[4]));
+        let odd = s.add(y[1], s.add(y[3], y[5]));
+        let two_even = s.fma(c(16.0), y[4], s.fma(c(4.0), y[2], y[0]));
+        let two_odd = s.fma(c(32.0), y[5], s.fma(c(8.0), y[3], s.mul(c(2.0), y[1])));
+        let half_even = s.fma(c(1.0 / 16.0), y[4], s.fma(c(0.25), y[2], y[0]));
+        let half_odd = s.fma(c(1.0 / 32.0), y[5], s.fma(c(0.125), y[3], s.mul(c(0.5), y[1])));
+        [
+            y[0],
+            s.add(even, odd),
+            s.sub(even, odd),
+            s.add(two_even, two_odd),
+            s.sub(two_even, two_odd),
+            s.add(half_even, half_odd),
+            s.sub(half_even, half_odd),
+            y[5],
         ]
     }
 }

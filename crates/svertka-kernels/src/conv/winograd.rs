@@ -40,8 +40,8 @@ const LINE: usize = 16;
 /// The plan of one pass.
 #[derive(Debug)]
 pub(super) struct Winograd {
-    batch: usize,
-    groups: usize,
+    pub(super) batch: usize,
+    pub(super) groups: usize,
     pub(super) read: Side,
     pub(super) write: Side,
     /// Channels and blocks of a group, read and written.
@@ -57,7 +57,7 @@ pub(super) struct Winograd {
     edge: [Axis; 2],
     pub(super) mirrored: bool,
     pub(super) squares: Vec<Square>,
-    chunks: Vec<Chunk>,
+    pub(super) chunks: Vec<Chunk>,
     /// Squares of the largest chunk, and how many there is room for: so many that a block of them is an odd number of cache lines.
     pub(super) most: usize,
     pub(super) pitch: usize,
@@ -117,12 +117,18 @@ pub(super) fn six_pays(g: &ConvGeometry) -> bool {
 impl Winograd {
     pub(super) fn forward(g: &ConvGeometry, whole: Axis) -> Self {
         let before = [g.window.padding[1].0, g.window.padding[2].0];
-        Self::new(g, [g.in_channels, g.out_channels], [g.input, g.output], before, whole, false)
+        Self::new(g, [g.in_channels, g.out_channels], [g.input, g.output], before, whole, false, None)
+    }
+
+    /// The squares of the forward pass in chunks of about `goal`, for the weight gradient.
+    pub(super) fn weight_gradient(g: &ConvGeometry, whole: Axis, goal: usize) -> Self {
+        let before = [g.window.padding[1].0, g.window.padding[2].0];
+        Self::new(g, [g.in_channels, g.out_channels], [g.input, g.output], before, whole, false, Some(goal))
     }
 
     pub(super) fn input_gradient(g: &ConvGeometry, whole: Axis) -> Self {
         let before = [2 - g.window.padding[1].0, 2 - g.window.padding[2].0];
-        Self::new(g, [g.out_channels, g.in_channels], [g.output, g.input], before, whole, true)
+        Self::new(g, [g.out_channels, g.in_channels], [g.output, g.input], before, whole, true, None)
     }
 
     fn new(
@@ -132,6 +138,7 @@ impl Winograd {
         before: [usize; 2],
         whole: Axis,
         mirrored: bool,
+        goal: Option<usize>,
     ) -> Self {
         let side =
             |channels, spatial: [usize; 3]| Side { channels, cells: spatial.iter().product(), lanes: BLOCK };
@@ -164,7 +171,7 @@ impl Winograd {
                 plan.squares.extend(columns.map(|column| Square { image, at: [row, column] }));
             }
         }
-        plan.cut();
+        plan.cut(goal.unwrap_or_else(|| plan.goal()));
         plan.steps = (0..blocks[0])
             .map(|block| Step {
                 a: block * plan.pitch * BLOCK,
@@ -175,13 +182,17 @@ impl Winograd {
         plan
     }
 
-    /// Cuts the squares into chunks, and orders them in each.
-    fn cut(&mut self) {
-        let count = self.squares.len();
+    /// Squares that a chunk should have.
+    fn goal(&self) -> usize {
         let bytes = |[read, write]: [usize; 2]| self.points() * size_of::<f32>() * (read + write);
         let weights = self.channels[1] * bytes([self.channels[0], 0]);
         let least = LEAST_SQUARES.iter().find(|(most, _)| weights <= *most).map_or(1, |&(_, least)| least);
-        let goal = least.max(CHUNK_BYTES / bytes(self.blocks.map(|blocks| blocks * BLOCK)).max(1));
+        least.max(CHUNK_BYTES / bytes(self.blocks.map(|blocks| blocks * BLOCK)).max(1))
+    }
+
+    /// Cuts the squares into chunks, and orders them in each.
+    fn cut(&mut self, goal: usize) {
+        let count = self.squares.len();
         let mut chunks = ((count + goal / 2) / goal).max(1);
         if self.groups * chunks >= MANY_PARTS {
             // Few threads finish at the same time.

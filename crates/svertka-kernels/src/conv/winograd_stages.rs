@@ -37,7 +37,7 @@ pub(super) struct Products<'a>(pub(super) Part<'a>, pub(super) Range<usize>);
 pub(super) struct Output<'a>(pub(super) Part<'a>, pub(super) Range<usize>);
 
 /// A square's cells between its two passes, or with zeros for those outside of the image.
-type Cells<V> = [[V; MOST]; MOST];
+pub(super) type Cells<V> = [[V; MOST]; MOST];
 
 impl WithSimd for Input<'_> {
     type Output = ();
@@ -58,7 +58,7 @@ impl WithSimd for Input<'_> {
                     bring_near(s, next, square.at, plan.before, plan.from[1], plan.side());
                 }
                 let to = block * plan.pitch * BLOCK + at * BLOCK;
-                transform_input(s, part, plane, *square, to, &mut padded, &mut between);
+                transform_input(s, plan, part.input, plane, *square, to, &mut padded, &mut between);
             }
         }
     }
@@ -66,16 +66,17 @@ impl WithSimd for Input<'_> {
 
 /// Transforms the input cells of a square, of one block; the value at the first point goes to `to`.
 #[inline(always)]
-fn transform_input<S: Simd>(
+#[expect(clippy::too_many_arguments, reason = "two of them are memory that is zeroed once")]
+pub(super) fn transform_input<S: Simd>(
     s: S,
-    part: Part<'_>,
+    plan: &Winograd,
+    input: SharedMut<'_>,
     plane: &[f32],
     square: Square,
     to: usize,
     padded: &mut Cells<S::V>,
     between: &mut Cells<S::V>,
 ) {
-    let plan = part.plan;
     let [height, width] = plan.from;
     let axes = plan.axes(square);
     let [rows, columns] = axes.map(Axis::points);
@@ -110,8 +111,8 @@ fn transform_input<S: Simd>(
         }
     });
     let point = plan.point_len(0);
-    assert!((plan.points() - 1) * point + to + BLOCK <= part.input.len(), "the last point lies in the input");
-    let to = part.input.as_ptr().wrapping_add(to);
+    assert!((plan.points() - 1) * point + to + BLOCK <= input.len(), "the last point lies in the input");
+    let to = input.as_ptr().wrapping_add(to);
     with_axis!(axes[1], T, POINTS => {
         for (&i, between) in rows.iter().zip(between.iter()) {
             let row: [S::V; POINTS] = std::array::from_fn(|j| between[j]);

@@ -15,6 +15,7 @@ mod lenet5;
 mod mobilenet_v1;
 mod mobilenet_v2;
 mod resnet;
+mod resnet9;
 mod small;
 mod vgg;
 
@@ -23,6 +24,7 @@ pub use lenet5::lenet5;
 pub use mobilenet_v1::mobilenet_v1;
 pub use mobilenet_v2::mobilenet_v2;
 pub use resnet::{resnet18, resnet34, resnet50};
+pub use resnet9::resnet9;
 pub use small::small;
 pub use vgg::{vgg11, vgg16};
 
@@ -43,6 +45,7 @@ pub struct Entry {
 #[rustfmt::skip] // A line each.
 pub const MODELS: &[Entry] = &[
     Entry { name: "small", summary: "three convolutions for small pictures, quick to train", input: [3, 32, 32], build: small },
+    Entry { name: "resnet9", summary: "residual network with 9 layers for small pictures (Page 2018)", input: [3, 32, 32], build: resnet9 },
     Entry { name: "lenet5", summary: "LeNet-5 (LeCun 1998) with ReLU and max pooling, for digits", input: [1, 28, 28], build: lenet5 },
     Entry { name: "alexnet", summary: "AlexNet in one tower (Krizhevsky 2014)", input: [3, 224, 224], build: alexnet },
     Entry { name: "vgg11", summary: "VGG with 11 layers (Simonyan 2014)", input: [3, 224, 224], build: vgg11 },

@@ -164,7 +164,10 @@ impl Operator for ConvTransposeWeightGradient {
 
     fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
         // Blocked, as the sums for the bias want it.
-        let plan = WeightGradient::of_blocked(&ConvGeometry { batch: shapes.inputs[0][0], ..self.geometry });
+        let plan = WeightGradient::of_blocked(
+            &ConvGeometry { batch: shapes.inputs[0][0], ..self.geometry },
+            Accuracy::Default,
+        );
         let planes = planes(shapes.inputs[1]);
         let scratch = plan.scratch_len(threads).max(channel_sums_scratch_len(planes));
         Ok(Lowered::new(move |cpu, io| {
