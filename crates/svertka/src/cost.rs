@@ -72,7 +72,7 @@ pub fn cost(graph: &Graph, inputs: &[Vec<usize>]) -> Result<Vec<LayerCost>> {
             output_shape: made[0].to_vec(),
             parameters,
             bytes: read.iter().chain(&made).map(|shape| elements(shape) as u64).sum::<u64>() * 4,
-            macs: node.op.macs(&Shapes { inputs: &read, outputs: &made }),
+            macs: node.op.macs(&Shapes::new(&read, &made)),
             receptive_field: field.map_or(vec![], |field| field.size(whole)[3 - dims..].to_vec()),
         });
     }

@@ -84,7 +84,7 @@ fn rows(entry: &Entry) -> BTreeMap<&'static str, Row> {
         row.gradients.extend(gradients(&example));
         let made = example.op.output_shapes(&inputs).unwrap();
         let made: Vec<&[usize]> = made.iter().map(Vec::as_slice).collect();
-        row.layouts.insert(match example.op.layouts(&Shapes { inputs: &inputs, outputs: &made }) {
+        row.layouts.insert(match example.op.layouts(&Shapes::new(&inputs, &made)) {
             Layouts::Plain => "plain",
             Layouts::Same => "any",
             Layouts::AllBlocked | Layouts::Blocked { .. } => "blocked",

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use svertka_kernels::activation::Activation;
-use svertka_kernels::conv::{Accuracy, Algorithm, Forward, InputGradient, WeightGradient};
+use svertka_kernels::conv::{Algorithm, Forward, InputGradient, WeightGradient};
 use svertka_kernels::epilogue::{Epilogue, Residual};
 use svertka_kernels::geometry::{ConvGeometry, Window};
 
@@ -47,7 +47,7 @@ impl Conv {
     /// Whether the kernel wants the activation plain.
     pub(super) fn reads_plain(&self, shapes: &Shapes<'_>) -> bool {
         let geometry = self.geometry(shapes.inputs[0], shapes.inputs[1]);
-        geometry.is_ok_and(|geometry| Algorithm::choose(&geometry, Accuracy::Default).reads_plain())
+        geometry.is_ok_and(|geometry| Algorithm::choose(&geometry, shapes.accuracy).reads_plain())
     }
 }
 
@@ -74,7 +74,8 @@ impl Operator for Conv {
     }
 
     fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
-        let plan = Forward::new(&self.geometry(shapes.inputs[0], shapes.inputs[1])?);
+        let plan =
+            Forward::with_accuracy(&self.geometry(shapes.inputs[0], shapes.inputs[1])?, shapes.accuracy);
         Ok(lower_forward(plan, threads, After::of(shapes)))
     }
 
@@ -171,6 +172,11 @@ pub(super) fn lower_input_gradient(plan: InputGradient, threads: usize, after: A
     after.place(lowered.scratch(scratch).algorithm(algorithm).pack(1, packed, pack))
 }
 
+/// A gradient's geometry, which is of one picture, for as many as there are.
+pub(super) fn of_batch(geometry: &ConvGeometry, shapes: &Shapes<'_>) -> ConvGeometry {
+    ConvGeometry { batch: shapes.inputs[0][0], ..*geometry }
+}
+
 /// The gradient of the input; inputs: gradient of the output, weight.
 #[derive(Clone, Debug)]
 struct ConvInputGradient {
@@ -192,12 +198,12 @@ impl Operator for ConvInputGradient {
     }
 
     fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
-        let plan = InputGradient::new(&ConvGeometry { batch: shapes.inputs[0][0], ..self.geometry });
+        let plan = InputGradient::with_accuracy(&of_batch(&self.geometry, shapes), shapes.accuracy);
         Ok(lower_input_gradient(plan, threads, After::default()))
     }
 
     fn macs(&self, shapes: &Shapes<'_>) -> u64 {
-        ConvGeometry { batch: shapes.inputs[0][0], ..self.geometry }.macs()
+        of_batch(&self.geometry, shapes).macs()
     }
 }
 
@@ -219,14 +225,18 @@ impl Operator for ConvWeightGradient {
         Ok([self.weight_shape.clone()].into_iter().chain(bias).collect())
     }
 
-    fn layouts(&self, _: &Shapes<'_>) -> Layouts {
+    fn layouts(&self, shapes: &Shapes<'_>) -> Layouts {
         let inputs: &[usize] =
-            if Algorithm::choose(&self.geometry, Accuracy::Default).reads_plain() { &[1] } else { &[0, 1] };
+            if Algorithm::choose(&of_batch(&self.geometry, shapes), shapes.accuracy).reads_plain() {
+                &[1]
+            } else {
+                &[0, 1]
+            };
         Layouts::Blocked { inputs, outputs: &[] }
     }
 
     fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
-        let plan = WeightGradient::new(&ConvGeometry { batch: shapes.inputs[0][0], ..self.geometry });
+        let plan = WeightGradient::with_accuracy(&of_batch(&self.geometry, shapes), shapes.accuracy);
         let scratch = plan.scratch_len(threads);
         Ok(Lowered::new(move |cpu, io| {
             let (weight, bias) = io.outputs.split_at_mut(1);
@@ -237,7 +247,7 @@ impl Operator for ConvWeightGradient {
     }
 
     fn macs(&self, shapes: &Shapes<'_>) -> u64 {
-        ConvGeometry { batch: shapes.inputs[0][0], ..self.geometry }.macs()
+        of_batch(&self.geometry, shapes).macs()
     }
 }
 

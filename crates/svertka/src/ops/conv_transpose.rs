@@ -7,7 +7,7 @@
 
 use std::ops::RangeInclusive;
 
-use svertka_kernels::conv::{Accuracy, Algorithm, Forward, InputGradient, WeightGradient};
+use svertka_kernels::conv::{Algorithm, Forward, InputGradient, WeightGradient};
 use svertka_kernels::geometry::{ConvGeometry, Window};
 use svertka_kernels::norm::{channel_sums, channel_sums_scratch_len};
 
@@ -72,7 +72,10 @@ impl Operator for ConvTranspose {
     }
 
     fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
-        let plan = InputGradient::new(&self.geometry(shapes.inputs[0], shapes.inputs[1])?);
+        let plan = InputGradient::with_accuracy(
+            &self.geometry(shapes.inputs[0], shapes.inputs[1])?,
+            shapes.accuracy,
+        );
         Ok(conv::lower_input_gradient(plan, threads, conv::After::of(shapes)))
     }
 
@@ -124,19 +127,23 @@ impl Operator for ConvTransposeInputGradient {
         Ok(vec![[&inputs[0][..1], &self.shape[1..]].concat()])
     }
 
-    fn layouts(&self, _: &Shapes<'_>) -> Layouts {
+    fn layouts(&self, shapes: &Shapes<'_>) -> Layouts {
         let inputs: &[usize] =
-            if Algorithm::choose(&self.geometry, Accuracy::Default).reads_plain() { &[] } else { &[0] };
+            if Algorithm::choose(&conv::of_batch(&self.geometry, shapes), shapes.accuracy).reads_plain() {
+                &[]
+            } else {
+                &[0]
+            };
         Layouts::Blocked { inputs, outputs: &[0] }
     }
 
     fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
-        let plan = Forward::new(&ConvGeometry { batch: shapes.inputs[0][0], ..self.geometry });
+        let plan = Forward::with_accuracy(&conv::of_batch(&self.geometry, shapes), shapes.accuracy);
         Ok(conv::lower_forward(plan, threads, conv::After::default()))
     }
 
     fn macs(&self, shapes: &Shapes<'_>) -> u64 {
-        ConvGeometry { batch: shapes.inputs[0][0], ..self.geometry }.macs()
+        conv::of_batch(&self.geometry, shapes).macs()
     }
 }
 
@@ -164,10 +171,7 @@ impl Operator for ConvTransposeWeightGradient {
 
     fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
         // Blocked, as the sums for the bias want it.
-        let plan = WeightGradient::of_blocked(
-            &ConvGeometry { batch: shapes.inputs[0][0], ..self.geometry },
-            Accuracy::Default,
-        );
+        let plan = WeightGradient::of_blocked(&conv::of_batch(&self.geometry, shapes), shapes.accuracy);
         let planes = planes(shapes.inputs[1]);
         let scratch = plan.scratch_len(threads).max(channel_sums_scratch_len(planes));
         Ok(Lowered::new(move |cpu, io| {
@@ -182,7 +186,7 @@ impl Operator for ConvTransposeWeightGradient {
     }
 
     fn macs(&self, shapes: &Shapes<'_>) -> u64 {
-        ConvGeometry { batch: shapes.inputs[0][0], ..self.geometry }.macs()
+        conv::of_batch(&self.geometry, shapes).macs()
     }
 }
 

@@ -1,7 +1,6 @@
-//! A convolution with what follows it in one kernel, residual and activation, and with the accuracy that is asked for. A plan makes it; no file
-//! and no builder does.
+//! A convolution with what follows it in one kernel, residual and activation. A plan makes it; no file and no builder does.
 
-use svertka_kernels::conv::{Accuracy, Forward, InputGradient};
+use svertka_kernels::conv::{Forward, InputGradient};
 
 use super::conv::{After, lower_forward, lower_input_gradient};
 use super::{Conv, ConvTranspose, Layouts, Lowered, Operator, Shapes};
@@ -12,7 +11,6 @@ use crate::error::Result;
 pub(crate) struct FusedConv {
     pub(crate) layer: Layer,
     pub(crate) after: After,
-    pub(crate) accuracy: Accuracy,
 }
 
 /// What is computed first.
@@ -55,12 +53,12 @@ impl Operator for FusedConv {
         let (x, weight) = (shapes.inputs[0], shapes.inputs[1]);
         Ok(match &self.layer {
             Layer::Conv(layer) => lower_forward(
-                Forward::with_accuracy(&layer.geometry(x, weight)?, self.accuracy),
+                Forward::with_accuracy(&layer.geometry(x, weight)?, shapes.accuracy),
                 threads,
                 self.after,
             ),
             Layer::Transposed(layer) => lower_input_gradient(
-                InputGradient::with_accuracy(&layer.geometry(x, weight)?, self.accuracy),
+                InputGradient::with_accuracy(&layer.geometry(x, weight)?, shapes.accuracy),
                 threads,
                 self.after,
             ),

@@ -148,7 +148,7 @@ impl Operator for GridSampleInputGradient {
     }
 
     fn macs(&self, shapes: &Shapes<'_>) -> u64 {
-        self.of.macs(&Shapes { inputs: &[shapes.outputs[0], shapes.inputs[0]], outputs: &[] })
+        self.of.macs(&Shapes::new(&[shapes.outputs[0], shapes.inputs[0]], &[]))
     }
 }
 
@@ -178,7 +178,7 @@ impl Operator for GridSampleGridGradient {
     }
 
     fn macs(&self, shapes: &Shapes<'_>) -> u64 {
-        let of_one_axis = self.0.macs(&Shapes { inputs: &shapes.inputs[..2], outputs: &[] });
+        let of_one_axis = self.0.macs(&Shapes::new(&shapes.inputs[..2], &[]));
         of_one_axis.saturating_mul(shapes.inputs[1].last().map_or(0, |&dims| dims as u64))
     }
 }

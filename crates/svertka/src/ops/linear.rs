@@ -104,7 +104,7 @@ impl Operator for LinearInputGradient {
     }
 
     fn macs(&self, shapes: &Shapes<'_>) -> u64 {
-        Linear.macs(&Shapes { inputs: &[shapes.outputs[0], shapes.inputs[1]], outputs: &[] })
+        Linear.macs(&Shapes::new(&[shapes.outputs[0], shapes.inputs[1]], &[]))
     }
 }
 
@@ -140,7 +140,7 @@ impl Operator for LinearWeightGradient {
     }
 
     fn macs(&self, shapes: &Shapes<'_>) -> u64 {
-        Linear.macs(&Shapes { inputs: &[shapes.inputs[0], shapes.outputs[0]], outputs: &[] })
+        Linear.macs(&Shapes::new(&[shapes.inputs[0], shapes.outputs[0]], &[]))
     }
 }
 

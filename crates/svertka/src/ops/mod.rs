@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 pub(crate) use svertka_kernels::activation::Activation;
+use svertka_kernels::conv::Accuracy;
 use svertka_kernels::geometry::Window;
 use svertka_kernels::planes::Planes;
 
@@ -231,13 +232,22 @@ pub struct TrainingForm {
     pub statistics: Vec<(usize, usize, MovingAverage)>,
 }
 
-/// The shapes around a node.
+/// What a node's kernel is chosen by: the shapes around it, and the accuracy that is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Shapes<'a> {
     /// Of its inputs.
     pub inputs: &'a [&'a [usize]],
     /// Of its outputs.
     pub outputs: &'a [&'a [usize]],
+    /// How much rounding error convolutions may have.
+    pub accuracy: Accuracy,
+}
+
+impl<'a> Shapes<'a> {
+    /// With the default accuracy.
+    pub fn new(inputs: &'a [&'a [usize]], outputs: &'a [&'a [usize]]) -> Self {
+        Self { inputs, outputs, accuracy: Accuracy::Default }
+    }
 }
 
 /// The layouts that a kernel wants; see [`svertka_kernels::layout`].

@@ -7,8 +7,6 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use svertka_kernels::conv::Accuracy;
-
 use crate::graph::{Graph, Node, Value};
 use crate::ops::{
     Activate, Activation, Add, After, BatchNorm, Conv, ConvTranspose, FoldedBias, FoldedWeight, FusedConv,
@@ -20,7 +18,6 @@ use super::Weights;
 /// A graph's nodes, some of them made one, and the shapes of all values, new ones among them.
 pub(super) struct Fusion {
     weights: Weights,
-    accuracy: Accuracy,
     shapes: Vec<Vec<usize>>,
     /// How often each value is read; by the outside, too.
     readers: Vec<usize>,
@@ -38,20 +35,14 @@ fn is<T: Operator + Copy>(op: &Arc<dyn Operator>) -> Option<T> {
 
 impl Fusion {
     /// Looks at the nodes of `order`, one after another.
-    pub(super) fn new(
-        graph: &Graph,
-        order: &[usize],
-        shapes: Vec<Vec<usize>>,
-        weights: Weights,
-        accuracy: Accuracy,
-    ) -> Self {
+    pub(super) fn new(graph: &Graph, order: &[usize], shapes: Vec<Vec<usize>>, weights: Weights) -> Self {
         let mut readers = vec![0; shapes.len()];
         graph.outputs.iter().for_each(|value| readers[value.0] += 1);
         let nodes = order.iter().map(|&index| &graph.nodes()[index]);
         nodes.clone().flat_map(|node| &node.inputs).for_each(|value| readers[value.0] += 1);
         let constant = vec![false; shapes.len()];
         let maker = HashMap::new();
-        let mut fusion = Self { weights, accuracy, shapes, readers, constant, nodes: vec![], maker };
+        let mut fusion = Self { weights, shapes, readers, constant, nodes: vec![], maker };
         for value in graph.parameter_values() {
             fusion.constant[value.0] = weights == Weights::Constant;
         }
@@ -94,7 +85,7 @@ impl Fusion {
             return node;
         };
         let after = After { bias: node.inputs.len() == 3, ..After::default() };
-        Node { op: Arc::new(FusedConv { layer, after, accuracy: self.accuracy }), ..node }
+        Node { op: Arc::new(FusedConv { layer, after }), ..node }
     }
 
     /// The convolution that makes `value`, if only one node reads it; and its place.

@@ -219,9 +219,9 @@ impl Plan {
         accuracy: Accuracy,
         cpu: &Cpu,
     ) -> Result<Self> {
-        let fusion = Fusion::new(graph, &needed_nodes(graph), graph.shapes(inputs)?, weights, accuracy);
+        let fusion = Fusion::new(graph, &needed_nodes(graph), graph.shapes(inputs)?, weights);
         let (nodes, shapes) = fusion.into_nodes();
-        let mut planner = Planner::new(graph, shapes, weights, cpu.threads.count());
+        let mut planner = Planner::new(graph, shapes, weights, accuracy, cpu.threads.count());
         for node in &nodes {
             planner.node(node)?;
         }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use svertka_kernels::Buffer;
+use svertka_kernels::conv::Accuracy;
 use svertka_kernels::layout::{blocked_len, to_blocked, to_plain};
 
 use super::slots::Slots;
@@ -67,6 +68,7 @@ pub(super) struct Planner<'a> {
     graph: &'a Graph,
     pub(super) shapes: Vec<Vec<usize>>,
     weights: Weights,
+    accuracy: Accuracy,
     threads: usize,
     physicals: Vec<Physical>,
     by_value: HashMap<(Value, Layout), usize>,
@@ -74,8 +76,15 @@ pub(super) struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    pub(super) fn new(graph: &'a Graph, shapes: Vec<Vec<usize>>, weights: Weights, threads: usize) -> Self {
-        Self { graph, shapes, weights, threads, physicals: vec![], by_value: HashMap::new(), steps: vec![] }
+    pub(super) fn new(
+        graph: &'a Graph,
+        shapes: Vec<Vec<usize>>,
+        weights: Weights,
+        accuracy: Accuracy,
+        threads: usize,
+    ) -> Self {
+        let (physicals, by_value, steps) = (vec![], HashMap::new(), vec![]);
+        Self { graph, shapes, weights, accuracy, threads, physicals, by_value, steps }
     }
 
     pub(super) fn node(&mut self, node: &Node) -> Result<()> {
@@ -83,7 +92,7 @@ impl<'a> Planner<'a> {
         let shape =
             |values: &[Value]| values.iter().map(|value| shapes[value.0].as_slice()).collect::<Vec<_>>();
         let (read, made) = (shape(&node.inputs), shape(&node.outputs));
-        let around = Shapes { inputs: &read, outputs: &made };
+        let around = Shapes { accuracy: self.accuracy, ..Shapes::new(&read, &made) };
         let (layouts, lowered) = (node.op.layouts(&around), node.op.lower(&around, self.threads));
         let macs = node.op.macs(&around);
         self.shapes = shapes;
