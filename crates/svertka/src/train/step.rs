@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use svertka_kernels::{Buffer, Cpu, binary, update};
 
 use super::config::TrainConfig;
 use super::optimizer::{Gradient, Optimizer};
+use super::parts::{Part, Purposes, UPDATE, parts, purposes};
 use crate::error::{Error, Result};
 use crate::gradient::add_gradients;
 use crate::graph::{Graph, Value};
@@ -31,6 +33,7 @@ use crate::tensor::Tensor;
 /// ```
 pub struct Step {
     plan: Plan,
+    parts: Vec<Part>,
     /// All parameters of the graph, the last one being the gradient of the loss, one.
     parameters: Vec<Tensor>,
     learned: Vec<Learned>,
@@ -75,6 +78,7 @@ impl Step {
             training.learned.iter().map(|learned| parameters[learned.parameter].data().len()).collect();
         let largest = sizes.iter().copied().max().unwrap_or(0);
         Ok(Self {
+            parts: parts(&plan, &training.purposes),
             plan,
             optimizer: Optimizer::new(config.optimizer, config.weight_decay, sizes.into_iter()),
             average: (config.ema > 0.0).then(|| parameters[..graph.parameters().len()].to_vec()),
@@ -99,7 +103,24 @@ impl Step {
         lr: f64,
         seed: u64,
     ) -> Result<StepResult> {
-        self.plan.run(cpu, &self.parameters, &[pictures, targets], seed)?;
+        self.run_observed(cpu, pictures, targets, lr, seed, |_, _| {})
+    }
+
+    /// As [`Step::run`]; tells `observe` name and time of each of [`Step::parts`].
+    ///
+    /// # Errors
+    /// As [`Step::run`].
+    pub fn run_observed(
+        &mut self,
+        cpu: &Cpu,
+        pictures: &Tensor,
+        targets: &Tensor,
+        lr: f64,
+        seed: u64,
+        mut observe: impl FnMut(&str, Duration),
+    ) -> Result<StepResult> {
+        self.plan.run_observed(cpu, &self.parameters, &[pictures, targets], seed, &mut observe)?;
+        let start = Instant::now();
         let loss = self.plan.output(LOSS)[0];
         let mut squares = 0.0;
         for learned in &self.learned {
@@ -134,6 +155,7 @@ impl Step {
                 update::ema(cpu, decay, parameter.data(), average.data_mut());
             }
         }
+        observe(UPDATE, start.elapsed());
         Ok(StepResult { loss, gradient_norm: norm })
     }
 
@@ -155,18 +177,9 @@ impl Step {
         self.plan.memory()
     }
 
-    /// As [`Plan::run_observed`], for measurements; no update follows.
-    ///
-    /// # Errors
-    /// As [`Plan::run`].
-    pub fn profile(
-        &mut self,
-        cpu: &Cpu,
-        pictures: &Tensor,
-        targets: &Tensor,
-        observe: impl FnMut(&str, std::time::Duration),
-    ) -> Result<()> {
-        self.plan.run_observed(cpu, &self.parameters, &[pictures, targets], 0, observe)
+    /// What a step consists of, in the order of the work.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
     }
 
     /// All that changes, in a fixed order, for a checkpoint: parameters, moving average, optimizer.
@@ -207,6 +220,7 @@ struct TrainingGraph {
     graph: Graph,
     learned: Vec<Learned>,
     statistics: Vec<(usize, usize)>,
+    purposes: Purposes,
 }
 
 /// The value before a final softmax, or the output itself.
@@ -252,7 +266,8 @@ fn training_graph(source: &Graph, label_smoothing: f32) -> Result<TrainingGraph>
         }
         map.extend(node.outputs.iter().copied().zip(outputs));
     }
-    let targets = graph.input("targets", vec![None, Some(classes)]);
+    let batch = source.inputs().first().and_then(|input| *input.shape.first()?);
+    let targets = graph.input("targets", vec![batch, Some(classes)]);
     let loss = graph.push("loss", Arc::new(CrossEntropy { label_smoothing }), &[map[&logits], targets], 2)[0];
     let one = graph.parameter("one", Tensor::scalar(1.0));
 
@@ -260,6 +275,7 @@ fn training_graph(source: &Graph, label_smoothing: f32) -> Result<TrainingGraph>
     let values = graph.parameter_values().to_vec();
     let candidates: Vec<usize> = (0..values.len()).filter(|&i| roles[i].is_learned()).collect();
     let wrt: Vec<Value> = candidates.iter().map(|&i| values[i]).collect();
+    let backward = graph.nodes().len();
     let gradients = add_gradients(&mut graph, &[(loss, one)], &wrt)?;
     graph.outputs = vec![loss, map[&logits]];
     let mut learned = Vec::new();
@@ -276,5 +292,6 @@ fn training_graph(source: &Graph, label_smoothing: f32) -> Result<TrainingGraph>
             graph.outputs.push(value);
         }
     }
-    Ok(TrainingGraph { graph, learned, statistics })
+    let purposes = purposes(&graph, backward);
+    Ok(TrainingGraph { graph, learned, statistics, purposes })
 }
