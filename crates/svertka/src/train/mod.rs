@@ -8,6 +8,7 @@ mod config;
 mod metrics;
 mod optimizer;
 mod parts;
+mod recompute;
 mod run;
 mod step;
 

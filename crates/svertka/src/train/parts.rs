@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::recompute::AGAIN;
 use crate::graph::{Graph, Source};
 use crate::ops::{Add, MovingAverage, Operator};
 use crate::plan::{Plan, StepInfo};
@@ -12,6 +13,8 @@ use crate::plan::{Plan, StepInfo};
 pub enum Pass {
     /// From pictures to loss.
     Forward,
+    /// Forward once more, of what was not kept ([`TrainConfig::recompute`](super::TrainConfig::recompute)).
+    Recomputation,
     /// From the loss back to a layer's input, its parameters' gradients included where one kernel makes both.
     InputGradient,
     /// To the gradients of a layer's parameters alone.
@@ -86,8 +89,10 @@ pub(super) fn parts(plan: &Plan, purposes: &Purposes) -> Vec<Part> {
         let mut kind = info.name.rsplit('.').next().unwrap_or_default();
         if let Some(op) = info.op {
             kind = op;
-            if let Some((layer, of, pass)) = purposes.get(&info.name) {
-                around = (layer.clone(), *pass);
+            let again = || Some((purposes.get(info.name.strip_suffix(AGAIN)?)?, Pass::Recomputation));
+            let purpose = purposes.get(&info.name).map(|purpose| (purpose, purpose.2));
+            if let Some(((layer, of, _), pass)) = purpose.or_else(again) {
+                around = (layer.clone(), pass);
                 kind = of;
             }
         }

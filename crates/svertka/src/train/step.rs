@@ -9,6 +9,7 @@ use svertka_kernels::{Buffer, Cpu, binary, update};
 use super::config::TrainConfig;
 use super::optimizer::{Gradient, Optimizer};
 use super::parts::{Part, Purposes, UPDATE, parts, purposes};
+use super::recompute::recompute;
 use crate::error::{Error, Result};
 use crate::gradient::add_gradients;
 use crate::graph::{Graph, Value};
@@ -71,7 +72,7 @@ impl Step {
     /// # Errors
     /// Where the network gives no row of classes, or an operator has no gradient.
     pub fn new(graph: &Graph, config: &TrainConfig, batch: usize, cpu: &Cpu) -> Result<Self> {
-        let training = training_graph(graph, config.label_smoothing)?;
+        let training = training_graph(graph, config, batch)?;
         let plan = Plan::new(&training.graph, &training.graph.input_shapes(batch), Weights::Changing, cpu)?;
         let parameters = training.graph.parameters().to_vec();
         let sizes: Vec<usize> =
@@ -233,7 +234,7 @@ pub(crate) fn logits(graph: &Graph) -> Result<Value> {
     })
 }
 
-fn training_graph(source: &Graph, label_smoothing: f32) -> Result<TrainingGraph> {
+fn training_graph(source: &Graph, config: &TrainConfig, batch_size: usize) -> Result<TrainingGraph> {
     let shapes = source.shapes(&source.input_shapes(1))?;
     let logits = logits(source)?;
     let &[_, classes] = shapes[logits.0].as_slice() else {
@@ -268,7 +269,12 @@ fn training_graph(source: &Graph, label_smoothing: f32) -> Result<TrainingGraph>
     }
     let batch = source.inputs().first().and_then(|input| *input.shape.first()?);
     let targets = graph.input("targets", vec![batch, Some(classes)]);
-    let loss = graph.push("loss", Arc::new(CrossEntropy { label_smoothing }), &[map[&logits], targets], 2)[0];
+    let loss = graph.push(
+        "loss",
+        Arc::new(CrossEntropy { label_smoothing: config.label_smoothing }),
+        &[map[&logits], targets],
+        2,
+    )[0];
     let one = graph.parameter("one", Tensor::scalar(1.0));
 
     let roles = graph.roles();
@@ -293,5 +299,6 @@ fn training_graph(source: &Graph, label_smoothing: f32) -> Result<TrainingGraph>
         }
     }
     let purposes = purposes(&graph, backward);
+    let graph = if config.recompute { recompute(&graph, backward, batch_size)? } else { graph };
     Ok(TrainingGraph { graph, learned, statistics, purposes })
 }

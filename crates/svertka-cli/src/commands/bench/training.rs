@@ -25,6 +25,7 @@ struct Line {
     op: String,
     output_shape: Vec<usize>,
     forward_ms: f64,
+    recomputation_ms: f64,
     input_gradient_ms: f64,
     weight_gradient_ms: f64,
     /// All directions and the update.
@@ -38,7 +39,8 @@ struct Line {
 pub(super) fn run(name: &str, args: &Args, cpu: &Cpu) -> anyhow::Result<()> {
     let graph = network::graph(name, args.input, args.classes)?;
     let batch = batch(name, &graph, args)?;
-    let mut step = Step::new(&graph, &TrainConfig::default(), batch, cpu)?;
+    let config = TrainConfig { recompute: args.memory, ..TrainConfig::default() };
+    let mut step = Step::new(&graph, &config, batch, cpu)?;
     let shape = graph.input_shapes(batch).swap_remove(0);
     let pictures = numbers(shape.as_slice());
     let targets = targets(batch, step.logits().len() / batch);
@@ -88,6 +90,7 @@ pub(super) fn run(name: &str, args: &Args, cpu: &Cpu) -> anyhow::Result<()> {
             "gflops": rate,
             "peak_gflops": peak,
             "peak_rss_bytes": process,
+            "recompute": config.recompute,
             "plan_bytes": step.memory(),
             "operators": operators,
             "layers": layers,
@@ -108,12 +111,8 @@ pub(super) fn run(name: &str, args: &Args, cpu: &Cpu) -> anyhow::Result<()> {
         out,
         "a step counts as three times the forward pass's multiply-adds, a line as what it computes\n"
     )?;
-    let whole = milliseconds(times.median);
-    if args.per_layer {
-        print_layers(&mut out, &layers, whole, peak)?;
-    } else {
-        print_operators(&mut out, &operators, whole, peak)?;
-    }
+    let lines = if args.per_layer { layers } else { operators };
+    print(&mut out, &lines, args, milliseconds(times.median), peak)?;
     Ok(())
 }
 
@@ -174,6 +173,7 @@ impl Line {
             op: String::new(),
             output_shape: vec![],
             forward_ms: 0.0,
+            recomputation_ms: 0.0,
             input_gradient_ms: 0.0,
             weight_gradient_ms: 0.0,
             ms: 0.0,
@@ -189,6 +189,7 @@ impl Line {
         }
         match part.pass {
             Pass::Forward => self.forward_ms += ms,
+            Pass::Recomputation => self.recomputation_ms += ms,
             Pass::InputGradient => self.input_gradient_ms += ms,
             Pass::WeightGradient => self.weight_gradient_ms += ms,
             Pass::Update => {}
@@ -217,31 +218,32 @@ fn cell(ms: f64) -> String {
     if ms == 0.0 { String::new() } else { format!("{ms:.3}") }
 }
 
-fn print_operators(out: &mut impl Write, lines: &[Line], whole_ms: f64, peak: f64) -> io::Result<()> {
-    let heads = [("op", Align::Left), ("forward", Align::Right), ("backward", Align::Right)];
+/// Lines of operators, or of layers: with their outputs, and both gradients apart.
+fn print(out: &mut impl Write, lines: &[Line], args: &Args, whole_ms: f64, peak: f64) -> io::Result<()> {
+    let mut heads = vec![(if args.per_layer { "layer" } else { "op" }, Align::Left)];
+    if args.per_layer {
+        heads.extend([("op", Align::Left), ("output", Align::Left)]);
+    }
+    let mut directions: Vec<(&str, fn(&Line) -> f64)> = vec![("forward", |line| line.forward_ms)];
+    if args.memory {
+        directions.push(("again", |line| line.recomputation_ms));
+    }
+    if args.per_layer {
+        directions.push(("input gradient", |line| line.input_gradient_ms));
+        directions.push(("weight gradient", |line| line.weight_gradient_ms));
+    } else {
+        directions.push(("backward", |line| line.input_gradient_ms + line.weight_gradient_ms));
+    }
+    heads.extend(directions.iter().map(|&(head, _)| (head, Align::Right)));
+    heads.extend(FIGURES);
     let row = |line: &Line| {
-        let backward = line.input_gradient_ms + line.weight_gradient_ms;
-        let cells = [line.name.clone(), cell(line.forward_ms), cell(backward)];
-        cells.into_iter().chain(line.figures(whole_ms, peak)).collect()
+        let mut cells = vec![line.name.clone()];
+        if args.per_layer {
+            cells.extend([line.op.clone(), by(&line.output_shape)]);
+        }
+        cells.extend(directions.iter().map(|(_, ms)| cell(ms(line))));
+        cells.extend(line.figures(whole_ms, peak));
+        cells
     };
-    let rows: Vec<Vec<String>> = lines.iter().map(row).collect();
-    output::table(out, &[&heads[..], &FIGURES].concat(), &rows)
-}
-
-fn print_layers(out: &mut impl Write, lines: &[Line], whole_ms: f64, peak: f64) -> io::Result<()> {
-    let heads = [
-        ("layer", Align::Left),
-        ("op", Align::Left),
-        ("output", Align::Left),
-        ("forward", Align::Right),
-        ("input gradient", Align::Right),
-        ("weight gradient", Align::Right),
-    ];
-    let row = |line: &Line| {
-        let names = [line.name.clone(), line.op.clone(), by(&line.output_shape)];
-        let times = [line.forward_ms, line.input_gradient_ms, line.weight_gradient_ms].map(cell);
-        names.into_iter().chain(times).chain(line.figures(whole_ms, peak)).collect()
-    };
-    let rows: Vec<Vec<String>> = lines.iter().map(row).collect();
-    output::table(out, &[&heads[..], &FIGURES].concat(), &rows)
+    output::table(out, &heads, &lines.iter().map(row).collect::<Vec<_>>())
 }
