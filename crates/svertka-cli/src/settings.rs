@@ -47,7 +47,7 @@ pub(crate) struct Settings {
     /// Time after which training stops, such as 90s, 10m or 1h30m
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     budget: Option<f64>,
-    /// Keep fewer activations and compute the others again: about half the memory, a quarter more time, the same result
+    /// Keep fewer activations and compute the others again: about half the memory, a sixth more time, the same result
     #[arg(long)]
     memory: bool,
     /// Seed of weights, held-out pictures, order and augmentation

@@ -139,6 +139,26 @@ fn a_step_of_training_is_told_by_operator_and_by_layer() {
 }
 
 #[test]
+fn training_in_less_memory_is_measured() {
+    let dir = tempfile::tempdir().unwrap();
+    let net = "conv8 bn relu ".repeat(6) + "gap linear3";
+    let args = [&net, "--train", "--batch", "16", "--runs", "1"];
+    let [whole, less] = [&[][..], &["--memory"]].map(|more| json(dir.path(), &[&args[..], more].concat()));
+    assert_eq!((&whole["recompute"], &less["recompute"]), (&false.into(), &true.into()));
+    assert!(less["plan_bytes"].as_u64() < whole["plan_bytes"].as_u64(), "{less}");
+    let again = |got: &Value| {
+        let lines = got["layers"].as_array().unwrap();
+        lines.iter().filter(|line| line["recomputation_ms"].as_f64().unwrap() > 0.0).count()
+    };
+    assert!(again(&whole) == 0 && again(&less) > 0, "{less}");
+    // What is done again does not count.
+    assert_eq!(less["macs"], whole["macs"]);
+    let (_, table, _) = bench(dir.path(), &[&args[..], &["--memory"]].concat());
+    let head = table.lines().find(|line| line.starts_with("op ")).unwrap();
+    assert_eq!(head.split_whitespace().take(4).collect::<Vec<_>>(), ["op", "forward", "again", "backward"]);
+}
+
+#[test]
 fn training_is_shown_as_a_table() {
     let dir = tempfile::tempdir().unwrap();
     let net = ["lenet5", "--train", "--classes", "7", "--time", "0.01s"];
@@ -209,7 +229,7 @@ fn layers_of_the_list_are_measured() {
 #[test]
 fn wrong_calls_are_told() {
     let dir = tempfile::tempdir().unwrap();
-    let lines: [(&[&str], i32, &str); 12] = [
+    let lines: [(&[&str], i32, &str); 13] = [
         (&[], 2, "required arguments were not provided"),
         (&["lenet5", "--runs", "0"], 2, "0 is not in 1..=100000"),
         (&["lenet5", "--batch", "0"], 2, "0 is not in 1..=65535"),
@@ -221,6 +241,7 @@ fn wrong_calls_are_told() {
             1,
             "error: layer: batch: expected at most 17179869184 numbers",
         ),
+        (&["lenet5", "--memory"], 2, "required arguments were not provided"),
         (&["--train"], 2, "required arguments were not provided"),
         (&["lenet5", "--train", "--accuracy", "fast"], 2, "cannot be used with"),
         (&["conv4 gmp", "--train"], 1, "error: train: network: expected an output N x classes"),

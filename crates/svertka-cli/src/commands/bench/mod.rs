@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// Measure steps of training: forward, backward and update
     #[arg(long, conflicts_with_all = ["layers", "accuracy"])]
     train: bool,
-    /// Measure training with --memory: fewer activations are kept, the others computed again
+    /// As train --memory: fewer activations are kept, the others computed again
     #[arg(long, requires = "train")]
     memory: bool,
     /// Classes of a named network [default: 1000 for pictures above 64 x 64, else 10]
