@@ -218,13 +218,16 @@ fn cell(ms: f64) -> String {
     if ms == 0.0 { String::new() } else { format!("{ms:.3}") }
 }
 
+/// A head, and its milliseconds in a line.
+type Column = (&'static str, fn(&Line) -> f64);
+
 /// Lines of operators, or of layers: with their outputs, and both gradients apart.
 fn print(out: &mut impl Write, lines: &[Line], args: &Args, whole_ms: f64, peak: f64) -> io::Result<()> {
     let mut heads = vec![(if args.per_layer { "layer" } else { "op" }, Align::Left)];
     if args.per_layer {
         heads.extend([("op", Align::Left), ("output", Align::Left)]);
     }
-    let mut directions: Vec<(&str, fn(&Line) -> f64)> = vec![("forward", |line| line.forward_ms)];
+    let mut directions: Vec<Column> = vec![("forward", |line| line.forward_ms)];
     if args.memory {
         directions.push(("again", |line| line.recomputation_ms));
     }
