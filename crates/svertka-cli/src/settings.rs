@@ -47,6 +47,9 @@ pub(crate) struct Settings {
     /// Time after which training stops, such as 90s, 10m or 1h30m
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     budget: Option<f64>,
+    /// Keep fewer activations and compute the others again: about half the memory, a sixth more time, the same result
+    #[arg(long)]
+    memory: bool,
     /// Seed of weights, held-out pictures, order and augmentation
     #[arg(long, value_name = "N", default_value_t = TrainConfig::default().seed)]
     pub(crate) seed: u64,
@@ -120,6 +123,7 @@ impl Settings {
             ema: self.ema,
             patience: self.patience,
             budget_seconds: self.budget.unwrap_or(0.0),
+            recompute: self.memory,
             seed: self.seed,
             augment: Augment::default(),
         };

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use svertka::graph::Graph;
-use svertka::{Model, Network, ops::Softmax};
+use svertka::ops::{Linear, Softmax};
+use svertka::{Model, Network};
 
 /// Exit code, stdout and stderr.
 fn bench(folder: &Path, args: &[&str]) -> (i32, String, String) {
@@ -94,6 +95,116 @@ fn a_model_file_says_its_batch() {
 }
 
 #[test]
+fn a_step_of_training_is_told_by_operator_and_by_layer() {
+    let dir = tempfile::tempdir().unwrap();
+    let net = "conv16k3p1 bn relu conv16k3p1 gap linear3";
+    let args = ["--train", "--input", "3x12x20", "--batch", "2", "--threads", "1", "--runs", "5"];
+    let got = json(dir.path(), &[&[net], &args[..]].concat());
+    assert_eq!((&got["runs"], &got["batch"]), (&5.into(), &2.into()));
+    assert_eq!(got["inputs"], serde_json::json!([[2, 3, 12, 20]]));
+    let (first, second, linear) = (9 * 3 * 16 * 12 * 20, 9 * 16 * 16 * 12 * 20, 16 * 3);
+    // Two pictures, three passes.
+    assert_eq!(got["macs"], 2 * 3 * (first + second + linear));
+    let number = |value: &Value, key: &str| value[key].as_f64().unwrap();
+    let median = number(&got, "median_ms");
+    assert!((number(&got, "images_per_second") * median / 2000.0 - 1.0).abs() < 1e-9);
+    let flops = 2e-6 * number(&got, "macs");
+    assert!((number(&got, "gflops") * median / flops - 1.0).abs() < 1e-9);
+    assert!(number(&got, "plan_bytes") >= f64::from(2 * 3 * 16 * 12 * 20 * 4));
+    let lines = |key: &str| got[key].as_array().unwrap().clone();
+    let named = |key: &str, name: &str| {
+        lines(key).into_iter().find(|line| line["name"] == name).unwrap_or_else(|| panic!("{name}: {got}"))
+    };
+    // The picture needs no gradient, so the first layer does two thirds of the work.
+    assert_eq!(named("operators", "Conv")["macs"], 2 * (2 * first + 3 * second));
+    assert_eq!(named("operators", "Gemm")["macs"], 2 * 3 * linear);
+    for op in ["BatchNormalization", "Relu", "CrossEntropy"] {
+        let line = named("operators", op);
+        assert!(number(&line, "forward_ms") > 0.0 && number(&line, "input_gradient_ms") > 0.0, "{line}");
+        assert!(line["gflops"].is_null() && line["macs"] == 0, "{line}");
+    }
+    let update = named("operators", "update");
+    assert!(number(&update, "ms") > 0.0 && number(&update, "forward_ms") == 0.0, "{update}");
+    let layers = lines("layers");
+    let convs: Vec<&Value> = layers.iter().filter(|line| line["op"] == "Conv").collect();
+    assert_eq!([&convs[0]["macs"], &convs[1]["macs"]], [&Value::from(4 * first), &(6 * second).into()]);
+    assert!(convs.iter().all(|line| number(line, "weight_gradient_ms") > 0.0), "{convs:?}");
+    let back = |line: &Value| number(line, "input_gradient_ms");
+    assert!(back(convs[0]) == 0.0 && back(convs[1]) > 0.0, "{convs:?}");
+    assert_eq!(convs[1]["output_shape"], serde_json::json!([2, 16, 12, 20]));
+    // Both tell of all that is measured.
+    let sum = |lines: &[Value]| lines.iter().map(|line| number(line, "ms")).sum::<f64>();
+    let (operators, layers) = (sum(&lines("operators")), sum(&layers));
+    assert!((operators / layers - 1.0).abs() < 1e-9 && operators < 2.0 * median, "{operators} {layers}");
+}
+
+#[test]
+fn training_in_less_memory_is_measured() {
+    let dir = tempfile::tempdir().unwrap();
+    let net = "conv8 bn relu ".repeat(6) + "gap linear3";
+    let args = [&net, "--train", "--batch", "16", "--runs", "1"];
+    let [whole, less] = [&[][..], &["--memory"]].map(|more| json(dir.path(), &[&args[..], more].concat()));
+    assert_eq!((&whole["recompute"], &less["recompute"]), (&false.into(), &true.into()));
+    assert!(less["plan_bytes"].as_u64() < whole["plan_bytes"].as_u64(), "{less}");
+    let again = |got: &Value| {
+        let lines = got["layers"].as_array().unwrap();
+        lines.iter().filter(|line| line["recomputation_ms"].as_f64().unwrap() > 0.0).count()
+    };
+    assert!(again(&whole) == 0 && again(&less) > 0, "{less}");
+    // What is done again does not count.
+    assert_eq!(less["macs"], whole["macs"]);
+    let (_, table, _) = bench(dir.path(), &[&args[..], &["--memory"]].concat());
+    let head = table.lines().find(|line| line.starts_with("op ")).unwrap();
+    assert_eq!(head.split_whitespace().take(4).collect::<Vec<_>>(), ["op", "forward", "again", "backward"]);
+}
+
+#[test]
+fn training_is_shown_as_a_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let net = ["lenet5", "--train", "--classes", "7", "--time", "0.01s"];
+    let (code, table, stderr) = bench(dir.path(), &net);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(table.starts_with("training lenet5, input 64 x 1 x 28 x 28; "), "{table}");
+    assert!(table.contains("\na step: median ") && table.contains(" images/s; "), "{table}");
+    assert!(
+        table.contains("\nop ") && table.contains("\nMaxPool ") && table.contains("\nupdate "),
+        "{table}"
+    );
+    let (_, table, _) = bench(dir.path(), &[&net[..], &["--per-layer", "--batch", "3"]].concat());
+    assert!(table.contains("input gradient  weight gradient"), "{table}");
+    assert!(table.lines().any(|line| line.contains("  Gemm ") && line.contains("  3 x 7 ")), "{table}");
+}
+
+#[test]
+fn a_model_file_is_trained_as_it_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = Network::from_text("conv4 relu gap linear3 softmax", &[1, 8, 6], 0).unwrap().finish();
+    Model::new(open).save(dir.path().join("open.onnx")).unwrap();
+    let got = json(dir.path(), &["open.onnx", "--train", "--runs", "1", "--batch", "5"]);
+    assert_eq!(got["inputs"], serde_json::json!([[5, 1, 8, 6]]));
+    let mut graph = Graph::new();
+    let x = graph.input("x", [Some(4), Some(3)].to_vec());
+    let weight = graph.parameter("weight", svertka::Tensor::zeros([2, 3]));
+    graph.outputs = graph.push("linear", Arc::new(Linear), &[x, weight], 1);
+    Model::new(graph).save(dir.path().join("fixed.onnx")).unwrap();
+    assert_eq!(json(dir.path(), &["fixed.onnx", "--train", "--runs", "1"])["batch"], 4);
+    let lines: [(&[&str], i32, &str); 3] = [
+        (
+            &["open.onnx", "--input", "1x8x7"],
+            2,
+            "'--input' cannot be used with open.onnx, which is for 1 x 8 x 6",
+        ),
+        (&["open.onnx", "--classes", "3"], 2, "'--classes' cannot be used with a model file"),
+        (&["fixed.onnx", "--batch", "3"], 2, "fixed.onnx, which is for batches of 4"),
+    ];
+    for (args, expected, words) in lines {
+        let (code, stdout, stderr) = bench(dir.path(), &[args, &["--train"]].concat());
+        assert_eq!((code, stdout.as_str()), (expected, ""), "{args:?}: {stderr}");
+        assert!(stderr.contains(words), "{args:?}: {stderr}");
+    }
+}
+
+#[test]
 fn layers_of_the_list_are_measured() {
     let dir = tempfile::tempdir().unwrap();
     let got = json(dir.path(), &["--layers", "_7", "--runs", "2", "--threads", "1", "--batch", "2"]);
@@ -118,7 +229,7 @@ fn layers_of_the_list_are_measured() {
 #[test]
 fn wrong_calls_are_told() {
     let dir = tempfile::tempdir().unwrap();
-    let lines: [(&[&str], i32, &str); 9] = [
+    let lines: [(&[&str], i32, &str); 13] = [
         (&[], 2, "required arguments were not provided"),
         (&["lenet5", "--runs", "0"], 2, "0 is not in 1..=100000"),
         (&["lenet5", "--batch", "0"], 2, "0 is not in 1..=65535"),
@@ -130,6 +241,10 @@ fn wrong_calls_are_told() {
             1,
             "error: layer: batch: expected at most 17179869184 numbers",
         ),
+        (&["lenet5", "--memory"], 2, "required arguments were not provided"),
+        (&["--train"], 2, "required arguments were not provided"),
+        (&["lenet5", "--train", "--accuracy", "fast"], 2, "cannot be used with"),
+        (&["conv4 gmp", "--train"], 1, "error: train: network: expected an output N x classes"),
         (&["lenet9"], 1, "error: network: name: expected small, lenet5, "),
         (&["missing.onnx"], 1, "error: missing.onnx: "),
     ];

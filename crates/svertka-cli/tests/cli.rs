@@ -133,6 +133,19 @@ fn write_halves(folder: &Path) {
 }
 
 #[test]
+fn in_less_memory_training_ends_with_the_same_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = |out: &str, more: &[&str]| {
+        train_digits(dir.path(), &[&["--out", out], more].concat());
+        fs::read(dir.path().join(out).join("model.onnx")).unwrap()
+    };
+    assert!(model("whole", &[]) == model("less", &["--memory"]));
+    let config: Value =
+        serde_json::from_slice(&fs::read(dir.path().join("less/config.json")).unwrap()).unwrap();
+    assert_eq!(config["train"]["recompute"], true);
+}
+
+#[test]
 fn a_folder_with_odd_files_is_trained_and_predicted() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path();

@@ -2,7 +2,7 @@
 //! that do not live at the same time.
 //!
 //! Layouts are assigned from the inputs on: each operator says what its kernel wants ([`Layouts`]), and a reorder is put in only where a
-//! value comes in another one. Memory is a set of slots. A value takes the smallest free slot that holds it, or enlarges the largest; a
+//! value comes in another one. Memory is a set of slots that values share which do not live at the same time; a
 //! kernel that can works in place. Nothing is allocated after [`Plan::new`].
 
 mod fusion;
@@ -121,6 +121,16 @@ impl<'a> Memory<'a> {
 }
 
 impl Step {
+    /// Takes the slots' new numbers.
+    fn settle(&mut self, settled: &[usize]) {
+        self.outputs.iter_mut().for_each(|(slot, _)| *slot = settled[*slot]);
+        for input in &mut self.inputs {
+            if let Location::Slot(slot, _) = input {
+                *slot = settled[*slot];
+            }
+        }
+    }
+
     /// The parameters that it reads.
     fn parameters(&self) -> impl Iterator<Item = usize> {
         self.inputs.iter().filter_map(|location| match location {

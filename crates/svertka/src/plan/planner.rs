@@ -245,7 +245,7 @@ impl<'a> Planner<'a> {
         running.flat_map(|step| &step.inputs).for_each(|&physical| kept[physical] = true);
         let mut slots = Slots::default();
         let mut slot_of = vec![usize::MAX; self.physicals.len()];
-        let (mut constant, mut steps) = (Vec::new(), Vec::new());
+        let (mut constant, mut steps) = (Vec::new(), Vec::<Step>::new());
         for (index, step) in self.steps.into_iter().enumerate() {
             let dies_here = |physical: usize| {
                 let physical = &self.physicals[physical];
@@ -304,6 +304,13 @@ impl<'a> Planner<'a> {
                 }
             }
             steps.push(ready);
+        }
+        let settled = slots.settle();
+        slot_of.iter_mut().filter(|slot| **slot != usize::MAX).for_each(|slot| *slot = settled[*slot]);
+        steps.iter_mut().for_each(|step| step.settle(&settled));
+        for ConstantStep { step, release } in &mut constant {
+            step.settle(&settled);
+            release.iter_mut().for_each(|slot| *slot = settled[*slot]);
         }
         let outputs = outputs.into_iter();
         let outputs = outputs

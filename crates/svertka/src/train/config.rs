@@ -111,6 +111,10 @@ pub struct TrainConfig {
     pub patience: usize,
     /// Seconds after which training stops; the schedule then falls with whichever of steps and time is further. 0 sets no limit.
     pub budget_seconds: f64,
+    /// Keep a part of the activations only and compute the others again in the backward pass: less memory, a longer step, the same bits. A run may go on
+    /// with or without it.
+    #[serde(default)]
+    pub recompute: bool,
     /// Seed of weights, order, augmentation and dropout.
     pub seed: u64,
     /// Random changes to pictures.
@@ -132,6 +136,7 @@ impl Default for TrainConfig {
             ema: 0.998,
             patience: 10,
             budget_seconds: 0.0,
+            recompute: false,
             seed: 0,
             augment: Augment::default(),
         }

@@ -7,6 +7,8 @@ mod classifier;
 mod config;
 mod metrics;
 mod optimizer;
+mod parts;
+mod recompute;
 mod run;
 mod step;
 
@@ -14,5 +16,6 @@ pub use classifier::{Classifier, Evaluation, argmax};
 pub use config::{OptimizerKind, Schedule, TrainConfig};
 pub use metrics::{Confusion, wilson_interval};
 pub use optimizer::{Gradient, Optimizer};
+pub use parts::{Part, Pass};
 pub use run::{EpochRecord, Event, Outcome, Stop, train};
 pub use step::{Step, StepResult};

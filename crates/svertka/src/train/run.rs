@@ -124,7 +124,9 @@ pub fn train(
     }
     std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
     let network = fnv(FNV_OFFSET, &Model::new(graph.clone()).to_bytes()?);
-    let identity = Identity { config: config.clone(), network, data: dataset.fingerprint() };
+    // Computing again changes no bit of the result, so it is no part of what a run is.
+    let deciding = TrainConfig { recompute: false, ..config.clone() };
+    let identity = Identity { config: deciding, network, data: dataset.fingerprint() };
     let best = graph.parameters().to_vec();
     let mut run = Run {
         dataset,

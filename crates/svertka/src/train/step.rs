@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use svertka_kernels::{Buffer, Cpu, binary, update};
 
 use super::config::TrainConfig;
 use super::optimizer::{Gradient, Optimizer};
+use super::parts::{Part, Purposes, UPDATE, parts, purposes};
+use super::recompute::recompute;
 use crate::error::{Error, Result};
 use crate::gradient::add_gradients;
 use crate::graph::{Graph, Value};
@@ -31,6 +34,7 @@ use crate::tensor::Tensor;
 /// ```
 pub struct Step {
     plan: Plan,
+    parts: Vec<Part>,
     /// All parameters of the graph, the last one being the gradient of the loss, one.
     parameters: Vec<Tensor>,
     learned: Vec<Learned>,
@@ -68,13 +72,14 @@ impl Step {
     /// # Errors
     /// Where the network gives no row of classes, or an operator has no gradient.
     pub fn new(graph: &Graph, config: &TrainConfig, batch: usize, cpu: &Cpu) -> Result<Self> {
-        let training = training_graph(graph, config.label_smoothing)?;
+        let training = training_graph(graph, config, batch)?;
         let plan = Plan::new(&training.graph, &training.graph.input_shapes(batch), Weights::Changing, cpu)?;
         let parameters = training.graph.parameters().to_vec();
         let sizes: Vec<usize> =
             training.learned.iter().map(|learned| parameters[learned.parameter].data().len()).collect();
         let largest = sizes.iter().copied().max().unwrap_or(0);
         Ok(Self {
+            parts: parts(&plan, &training.purposes),
             plan,
             optimizer: Optimizer::new(config.optimizer, config.weight_decay, sizes.into_iter()),
             average: (config.ema > 0.0).then(|| parameters[..graph.parameters().len()].to_vec()),
@@ -99,7 +104,24 @@ impl Step {
         lr: f64,
         seed: u64,
     ) -> Result<StepResult> {
-        self.plan.run(cpu, &self.parameters, &[pictures, targets], seed)?;
+        self.run_observed(cpu, pictures, targets, lr, seed, |_, _| {})
+    }
+
+    /// As [`Step::run`]; tells `observe` name and time of each of [`Step::parts`].
+    ///
+    /// # Errors
+    /// As [`Step::run`].
+    pub fn run_observed(
+        &mut self,
+        cpu: &Cpu,
+        pictures: &Tensor,
+        targets: &Tensor,
+        lr: f64,
+        seed: u64,
+        mut observe: impl FnMut(&str, Duration),
+    ) -> Result<StepResult> {
+        self.plan.run_observed(cpu, &self.parameters, &[pictures, targets], seed, &mut observe)?;
+        let start = Instant::now();
         let loss = self.plan.output(LOSS)[0];
         let mut squares = 0.0;
         for learned in &self.learned {
@@ -134,6 +156,7 @@ impl Step {
                 update::ema(cpu, decay, parameter.data(), average.data_mut());
             }
         }
+        observe(UPDATE, start.elapsed());
         Ok(StepResult { loss, gradient_norm: norm })
     }
 
@@ -155,18 +178,9 @@ impl Step {
         self.plan.memory()
     }
 
-    /// As [`Plan::run_observed`], for measurements; no update follows.
-    ///
-    /// # Errors
-    /// As [`Plan::run`].
-    pub fn profile(
-        &mut self,
-        cpu: &Cpu,
-        pictures: &Tensor,
-        targets: &Tensor,
-        observe: impl FnMut(&str, std::time::Duration),
-    ) -> Result<()> {
-        self.plan.run_observed(cpu, &self.parameters, &[pictures, targets], 0, observe)
+    /// What a step consists of, in the order of the work.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
     }
 
     /// All that changes, in a fixed order, for a checkpoint: parameters, moving average, optimizer.
@@ -207,6 +221,7 @@ struct TrainingGraph {
     graph: Graph,
     learned: Vec<Learned>,
     statistics: Vec<(usize, usize)>,
+    purposes: Purposes,
 }
 
 /// The value before a final softmax, or the output itself.
@@ -219,7 +234,7 @@ pub(crate) fn logits(graph: &Graph) -> Result<Value> {
     })
 }
 
-fn training_graph(source: &Graph, label_smoothing: f32) -> Result<TrainingGraph> {
+fn training_graph(source: &Graph, config: &TrainConfig, batch_size: usize) -> Result<TrainingGraph> {
     let shapes = source.shapes(&source.input_shapes(1))?;
     let logits = logits(source)?;
     let &[_, classes] = shapes[logits.0].as_slice() else {
@@ -252,14 +267,21 @@ fn training_graph(source: &Graph, label_smoothing: f32) -> Result<TrainingGraph>
         }
         map.extend(node.outputs.iter().copied().zip(outputs));
     }
-    let targets = graph.input("targets", vec![None, Some(classes)]);
-    let loss = graph.push("loss", Arc::new(CrossEntropy { label_smoothing }), &[map[&logits], targets], 2)[0];
+    let batch = source.inputs().first().and_then(|input| *input.shape.first()?);
+    let targets = graph.input("targets", vec![batch, Some(classes)]);
+    let loss = graph.push(
+        "loss",
+        Arc::new(CrossEntropy { label_smoothing: config.label_smoothing }),
+        &[map[&logits], targets],
+        2,
+    )[0];
     let one = graph.parameter("one", Tensor::scalar(1.0));
 
     let roles = graph.roles();
     let values = graph.parameter_values().to_vec();
     let candidates: Vec<usize> = (0..values.len()).filter(|&i| roles[i].is_learned()).collect();
     let wrt: Vec<Value> = candidates.iter().map(|&i| values[i]).collect();
+    let backward = graph.nodes().len();
     let gradients = add_gradients(&mut graph, &[(loss, one)], &wrt)?;
     graph.outputs = vec![loss, map[&logits]];
     let mut learned = Vec::new();
@@ -276,5 +298,7 @@ fn training_graph(source: &Graph, label_smoothing: f32) -> Result<TrainingGraph>
             graph.outputs.push(value);
         }
     }
-    Ok(TrainingGraph { graph, learned, statistics })
+    let purposes = purposes(&graph, backward);
+    let graph = if config.recompute { recompute(&graph, backward, batch_size)? } else { graph };
+    Ok(TrainingGraph { graph, learned, statistics, purposes })
 }

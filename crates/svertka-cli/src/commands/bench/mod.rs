@@ -2,12 +2,14 @@
 
 mod layers;
 mod model;
+mod training;
 
 use std::time::Duration;
 
 use svertka::kernels::Isa;
 use svertka::{Accuracy, Cpu};
 
+use crate::errors::usage;
 use crate::values;
 
 /// Most runs that are kept to find their median.
@@ -21,10 +23,19 @@ pub(crate) struct Args {
     /// Measure the layers that figures are given for, or those with this in their name
     #[arg(long, value_name = "NAME-PART", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["network", "input", "per_layer"])]
     layers: Option<String>,
+    /// Measure steps of training: forward, backward and update
+    #[arg(long, conflicts_with_all = ["layers", "accuracy"])]
+    train: bool,
+    /// As train --memory: fewer activations are kept, the others computed again
+    #[arg(long, requires = "train")]
+    memory: bool,
+    /// Classes of a named network [default: 1000 for pictures above 64 x 64, else 10]
+    #[arg(long, value_name = "N", conflicts_with = "layers")]
+    classes: Option<usize>,
     /// Input [default: that of the model, or that a named network was made for; 3x32x32 for layers]
     #[arg(long, value_name = "CxHxW", value_parser = values::shape)]
     input: Option<[usize; 3]>,
-    /// Pictures that are run together [default: as many as the model file says, else 1]
+    /// Pictures that are run together [default: as many as the model file says, else 1; with --train 64, fewer of large pictures]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     batch: Option<u16>,
     /// Threads; 0 takes all cores
@@ -39,7 +50,7 @@ pub(crate) struct Args {
     /// How much rounding error convolutions may have beside that of one sum after the other
     #[arg(long, value_enum, default_value_t = AccuracyClass::Default, conflicts_with = "layers")]
     accuracy: AccuracyClass,
-    /// Show every step in order, not only the slowest
+    /// Show every step in order, not only the slowest; with --train every layer
     #[arg(long)]
     per_layer: bool,
     /// Print one JSON object
@@ -78,6 +89,7 @@ struct Limit {
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let cpu = Cpu::new(args.threads.into());
     match (&args.network, &args.layers) {
+        (Some(network), _) if args.train => training::run(network, &args, &cpu),
         (Some(network), _) => model::run(network, &args, &cpu),
         (None, part) => layers::run(part.as_deref().unwrap_or_default(), &args, &cpu),
     }
@@ -102,6 +114,23 @@ fn machine(cpu: &Cpu, peak: f64) -> String {
     let threads = cpu.threads.count();
     let plural = if threads == 1 { "" } else { "s" };
     format!("{threads} thread{plural}, {}, peak {peak:.1} GFLOP/s", Isa::name(cpu.isa))
+}
+
+/// `memory of the plan 12.0 MiB; process at its peak 40.2 MiB`
+fn memory(plan: usize, process: Option<u64>) -> String {
+    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    let most = process.map_or_else(String::new, |bytes| format!("; process at its peak {}", mib(bytes)));
+    format!("memory of the plan {}{most}", mib(plan as u64))
+}
+
+/// Refuses another batch than that which a network is for.
+fn expect_batch(name: &str, args: &Args, batch: usize) -> anyhow::Result<()> {
+    match args.batch {
+        Some(asked) if usize::from(asked) != batch => Err(usage(format!(
+            "the argument '--batch' cannot be used with {name}, which is for batches of {batch}"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn milliseconds(time: Duration) -> f64 {

@@ -10,9 +10,8 @@ use serde_json::json;
 use svertka::measure::{Times, gflops, numbers, peak_gflops, repeat};
 use svertka::{Cpu, Session, StepInfo, Tensor};
 
-use super::{Args, machine, milliseconds, share};
+use super::{Args, expect_batch, machine, memory, milliseconds, share};
 use crate::commands::train::peak_rss_bytes;
-use crate::errors::usage;
 use crate::network;
 use crate::output::{self, Align, by, plain, thousands};
 use crate::progress::style;
@@ -33,20 +32,16 @@ struct Line {
 pub(super) fn run(name: &str, args: &Args, cpu: &Cpu) -> anyhow::Result<()> {
     let accuracy = args.accuracy.into();
     // A file is read part by part; the figures are then those of a program that only answers.
-    let mut session = if args.input.is_none() && Path::new(name).is_file() {
+    let mut session = if args.input.is_none() && args.classes.is_none() && Path::new(name).is_file() {
         Session::open_with_accuracy(name, args.batch.unwrap_or(1).into(), accuracy, cpu)?
     } else {
-        let graph = network::graph(name, args.input, None)?;
+        let graph = network::graph(name, args.input, args.classes)?;
         let shapes = network::input_shapes(name, &graph, args.input, args.batch.unwrap_or(1).into())?;
         Session::new(graph, shapes, accuracy, cpu)?
     };
     let shapes = session.input_shapes().to_vec();
     let batch = shapes.first().and_then(|shape| shape.first()).copied().unwrap_or(1);
-    if args.batch.is_some_and(|asked| usize::from(asked) != batch) {
-        return Err(usage(format!(
-            "the argument '--batch' cannot be used with {name}, which is for batches of {batch}"
-        )));
-    }
+    expect_batch(name, args, batch)?;
     let inputs: Vec<Tensor> = shapes.iter().map(|shape| numbers(shape.as_slice())).collect();
     let inputs: Vec<&Tensor> = inputs.iter().collect();
 
@@ -71,7 +66,7 @@ pub(super) fn run(name: &str, args: &Args, cpu: &Cpu) -> anyhow::Result<()> {
         session.plan().steps().zip(&of_steps).map(|(step, times)| line(step, times)).collect();
     let macs = lines.iter().map(|line| line.step.macs).sum();
     let (rate, throughput) = (gflops(macs, times.median), batch as f64 / times.median.as_secs_f64());
-    let memory = peak_rss_bytes();
+    let process = peak_rss_bytes();
     if args.json {
         return output::json(&json!({
             "network": name,
@@ -86,7 +81,7 @@ pub(super) fn run(name: &str, args: &Args, cpu: &Cpu) -> anyhow::Result<()> {
             "macs": macs,
             "gflops": rate,
             "peak_gflops": peak,
-            "peak_rss_bytes": memory,
+            "peak_rss_bytes": process,
             "plan_bytes": session.plan().memory(),
             "steps": lines,
         }));
@@ -102,9 +97,7 @@ pub(super) fn run(name: &str, args: &Args, cpu: &Cpu) -> anyhow::Result<()> {
         thousands(times.runs as u64),
         share(rate, peak),
     )?;
-    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
-    let most = memory.map_or_else(String::new, |bytes| format!("; process at its peak {}", mib(bytes)));
-    writeln!(out, "memory of the plan {}{most}\n", mib(session.plan().memory() as u64))?;
+    writeln!(out, "{}\n", memory(session.plan().memory(), process))?;
     print(&mut out, lines, args.per_layer, milliseconds(times.median), peak)?;
     Ok(())
 }
