@@ -41,6 +41,9 @@ pub struct EpochRecord {
     pub best: bool,
     /// Seconds of training so far, those before an interruption counted.
     pub seconds: f64,
+    /// Of the epoch's seconds, those in which training waited for pictures to be read, decoded and changed. Where they are more
+    /// than a few percent, data is what limits the speed.
+    pub data_seconds: f64,
 }
 
 /// What a run tells while it goes on.
@@ -229,7 +232,10 @@ impl Run<'_> {
         let (batches, epoch) = (loader.batches(), self.progress.epoch + 1);
         let (start, before) = (Instant::now(), self.progress.seconds);
         let (mut saved, mut lr) = (Instant::now(), 0.0);
-        while let Some(batch) = loader.next_batch()? {
+        loop {
+            let asked = Instant::now();
+            let Some(batch) = loader.next_batch()? else { break };
+            self.progress.data_seconds += asked.elapsed().as_secs_f64();
             let seconds = before + start.elapsed().as_secs_f64();
             lr = self.lr(batches, seconds);
             let seed = self.config.seed.rotate_left(32) ^ self.progress.steps;
@@ -273,10 +279,12 @@ impl Run<'_> {
             val_accuracy: accuracy,
             best,
             seconds: self.progress.seconds,
+            data_seconds: self.progress.data_seconds,
         });
         self.progress.epoch += 1;
         (self.progress.batch, self.progress.loss) = (0, 0.0);
         (self.progress.correct, self.progress.seen) = (0, 0);
+        self.progress.data_seconds = 0.0;
         self.save()?;
         self.write_metrics()?;
         if let Some(record) = self.progress.history.last() {
