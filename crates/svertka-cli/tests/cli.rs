@@ -70,7 +70,8 @@ fn digits_are_trained_evaluated_and_inspected() {
     assert_eq!(metrics.lines().count(), 2);
     for line in metrics.lines() {
         let record: Value = serde_json::from_str(line).unwrap();
-        let (waited, seconds) = (record["data_seconds"].as_f64().unwrap(), record["seconds"].as_f64().unwrap());
+        let (waited, seconds) =
+            (record["data_seconds"].as_f64().unwrap(), record["seconds"].as_f64().unwrap());
         assert!(0.0 < waited && waited < seconds, "{line}");
     }
     assert!(!dir.path().join(".cache").exists(), "the digits are not decoded");
@@ -235,7 +236,8 @@ fn a_second_run_takes_the_pictures_of_the_first() {
     let at = dir.path();
     write_halves(&at.join("halves"));
     // What was changed just now is not trusted to stay as it is.
-    for entry in ["halves/left", "halves/top"].iter().flat_map(|class| fs::read_dir(at.join(class)).unwrap()) {
+    for entry in ["halves/left", "halves/top"].iter().flat_map(|class| fs::read_dir(at.join(class)).unwrap())
+    {
         let file = fs::File::options().write(true).open(entry.unwrap().path()).unwrap();
         file.set_modified(std::time::SystemTime::now() - Duration::from_secs(60)).unwrap();
     }
@@ -252,7 +254,10 @@ fn a_second_run_takes_the_pictures_of_the_first() {
     assert!(first.starts_with("cache    decoded into ") && first.contains("svertka/halves-"), "{first}");
     assert_eq!(listed(".cache/svertka"), 1);
     let (second, told, same) = train("second", &[]);
-    assert!(second.starts_with("cache    53 pictures from ") && second.contains("svertka/halves-"), "{second}");
+    assert!(
+        second.starts_with("cache    53 pictures from ") && second.contains("svertka/halves-"),
+        "{second}"
+    );
     assert_eq!(told, skipped, "the broken picture is told again");
     assert!(same == model, "the cache changes no bit");
 
@@ -276,7 +281,8 @@ fn a_second_run_takes_the_pictures_of_the_first() {
         assert!(run.stderr.ends_with(".pictures: File too large (os error 27)\n"), "{}", run.stderr);
     }
     // `eval` finds them too.
-    let eval = |more: &[&str]| ok(at, &[&["eval", "first/model.onnx", "halves", "--json"], more].concat()).stdout;
+    let eval =
+        |more: &[&str]| ok(at, &[&["eval", "first/model.onnx", "halves", "--json"], more].concat()).stdout;
     assert_eq!(eval(&[]), eval(&["--no-cache"]));
     assert_eq!(listed(".cache/svertka"), 1);
 }

@@ -22,6 +22,10 @@ use crate::write_file::write_file;
 /// How often a checkpoint is written within an epoch.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(20);
 
+/// Share of an epoch's time spent waiting for pictures above which the next epoch has twice as many threads that prepare them. They
+/// take turns with the threads that compute: those wait then anyway. The batches do not depend on it.
+const MOST_WAITED: f64 = 0.05;
+
 /// One epoch's figures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
@@ -139,6 +143,7 @@ pub fn train(
         classifier,
         best,
         progress: Progress::new(identity),
+        data_threads: 1,
     };
     if let Some(progress) = checkpoint::load(folder, &run.progress.identity, &mut run.step, &mut run.best)? {
         run.progress = progress;
@@ -167,6 +172,8 @@ struct Run<'a> {
     classifier: Classifier,
     best: Vec<Tensor>,
     progress: Progress,
+    /// How many threads prepare batches.
+    data_threads: usize,
 }
 
 impl Run<'_> {
@@ -208,7 +215,7 @@ impl Run<'_> {
             epoch: self.progress.epoch as u64,
             start_batch: self.progress.batch,
             drop_last: true,
-            threads: 1,
+            threads: self.data_threads,
         };
         Loader::new(&self.dataset.train, &self.preprocessing, options)
     }
@@ -231,7 +238,7 @@ impl Run<'_> {
         let mut loader = self.loader()?;
         let (batches, epoch) = (loader.batches(), self.progress.epoch + 1);
         let (start, before) = (Instant::now(), self.progress.seconds);
-        let (mut saved, mut lr) = (Instant::now(), 0.0);
+        let (mut saved, mut lr, waited_before) = (Instant::now(), 0.0, self.progress.data_seconds);
         loop {
             let asked = Instant::now();
             let Some(batch) = loader.next_batch()? else { break };
@@ -260,6 +267,9 @@ impl Run<'_> {
             }
         }
         drop(loader);
+        if self.progress.data_seconds - waited_before > MOST_WAITED * start.elapsed().as_secs_f64() {
+            self.data_threads = (2 * self.data_threads).min(self.cpu.threads.count());
+        }
         let validation = self.validate()?;
         self.progress.seconds = before + start.elapsed().as_secs_f64();
         let (seen, accuracy) = (self.progress.seen.max(1) as f64, validation.confusion.accuracy());
