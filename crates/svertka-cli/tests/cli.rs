@@ -20,6 +20,8 @@ struct Run {
 
 fn command(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_svertka"));
+    // Not the cache of whoever runs the tests.
+    command.env("XDG_CACHE_HOME", folder.join(".cache"));
     command.current_dir(folder).args(args).env_remove("SVERTKA_ISA").stdin(Stdio::null());
     command
 }
@@ -64,7 +66,15 @@ fn digits_are_trained_evaluated_and_inspected() {
     let model = fs::read(run.join("model.onnx")).unwrap();
     let config: Value = serde_json::from_slice(&fs::read(run.join("config.json")).unwrap()).unwrap();
     assert_eq!((&config["train"]["epochs"], &config["network"]), (&2.into(), &TINY[1].into()));
-    assert_eq!(fs::read_to_string(run.join("metrics.jsonl")).unwrap().lines().count(), 2);
+    let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    assert_eq!(metrics.lines().count(), 2);
+    for line in metrics.lines() {
+        let record: Value = serde_json::from_str(line).unwrap();
+        let (waited, seconds) =
+            (record["data_seconds"].as_f64().unwrap(), record["seconds"].as_f64().unwrap());
+        assert!(0.0 < waited && waited < seconds, "{line}");
+    }
+    assert!(!dir.path().join(".cache").exists(), "the digits are not decoded");
     assert!(fs::read_to_string(run.join("report.html")).unwrap().contains("</html>"));
 
     // A finished run gives its result again.
@@ -233,6 +243,63 @@ fn a_folder_with_odd_files_is_trained_and_predicted() {
     );
 }
 
+#[test]
+fn a_second_run_takes_the_pictures_of_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    write_halves(&at.join("halves"));
+    // What was changed just now is not trusted to stay as it is.
+    for entry in ["halves/left", "halves/top"].iter().flat_map(|class| fs::read_dir(at.join(class)).unwrap())
+    {
+        let file = fs::File::options().write(true).open(entry.unwrap().path()).unwrap();
+        file.set_modified(std::time::SystemTime::now() - Duration::from_secs(60)).unwrap();
+    }
+    let train = |out: &str, more: &[&str]| {
+        let args = ["train", "halves", "--net", "conv4 relu pool4 linear2", "--epochs", "1", "--out", out];
+        let run = ok(at, &[&args[..], more].concat());
+        let cache = run.stdout.lines().find(|line| line.starts_with("cache ")).map(str::to_owned);
+        (cache.unwrap_or_default(), run.stderr, fs::read(at.join(out).join("model.onnx")).unwrap())
+    };
+    let listed = |folder: &str| fs::read_dir(at.join(folder)).map_or(0, Iterator::count);
+    let (none, skipped, model) = train("plain", &["--no-cache"]);
+    assert_eq!((none.as_str(), at.join(".cache").exists()), ("", false));
+    let (first, ..) = train("first", &[]);
+    assert!(first.starts_with("cache    decoded into ") && first.contains("svertka/halves-"), "{first}");
+    assert_eq!(listed(".cache/svertka"), 1);
+    let (second, told, same) = train("second", &[]);
+    assert!(
+        second.starts_with("cache    53 pictures from ") && second.contains("svertka/halves-"),
+        "{second}"
+    );
+    assert_eq!(told, skipped, "the broken picture is told again");
+    assert!(same == model, "the cache changes no bit");
+
+    let (own, ..) = train("own", &["--cache", "pictures"]);
+    assert!(own.starts_with("cache    decoded into pictures/halves-"), "{own}");
+    assert_eq!((listed("pictures"), listed(".cache/svertka")), (1, 1));
+    // A cache that can't be written: training goes on, and says so in one line.
+    let (cache, told, same) = train("refused", &["--cache", "halves/left/0.png"]);
+    let note = "note: decoded pictures can't be kept for the next time: halves/left/0.png: ";
+    assert!(told.strip_prefix(&skipped).is_some_and(|told| told.starts_with(note)), "{told}");
+    assert_eq!((cache.as_str(), told.lines().count()), ("cache    none", skipped.lines().count() + 1));
+    assert!(same == model);
+    #[cfg(unix)]
+    {
+        let full = r#"trap "" XFSZ; ulimit -f 8; exec "$0" "$@""#;
+        let args = ["eval", "plain/model.onnx", "halves", "--json", "--cache", "full"];
+        let args = [&["-c", full, env!("CARGO_BIN_EXE_svertka")], &args[..]].concat();
+        let run = finished(Command::new("sh").args(args).current_dir(at).output().unwrap());
+        assert_eq!((run.code, listed("full")), (0, 0), "{}", run.stderr);
+        assert!(run.stderr.contains("for the next time: full/halves-"), "{}", run.stderr);
+        assert!(run.stderr.ends_with(".pictures: File too large (os error 27)\n"), "{}", run.stderr);
+    }
+    // `eval` finds them too.
+    let eval =
+        |more: &[&str]| ok(at, &[&["eval", "first/model.onnx", "halves", "--json"], more].concat()).stdout;
+    assert_eq!(eval(&[]), eval(&["--no-cache"]));
+    assert_eq!(listed(".cache/svertka"), 1);
+}
+
 /// What can be opened.
 macro_rules! kinds {
     () => {
@@ -361,7 +428,9 @@ fn killed_at_random_moments_a_run_loses_nothing_and_ends_with_the_same_bits() {
     let records = |out: &str| {
         let lines = fs::read_to_string(dir.path().join(out).join("metrics.jsonl")).unwrap();
         let mut records: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        records.iter_mut().for_each(|record| drop(record.as_object_mut().unwrap().remove("seconds")));
+        for record in records.iter_mut().map(|record| record.as_object_mut().unwrap()) {
+            assert!(record.remove("seconds").is_some() && record.remove("data_seconds").is_some());
+        }
         records
     };
     assert_eq!(records("cut"), records("whole"), "{moments:?}");

@@ -27,6 +27,7 @@ pub mod grid_sample;
 pub mod layout;
 pub mod likelihood;
 pub mod lines;
+pub mod mapping;
 pub mod matmul;
 pub mod norm;
 pub mod optimizer_rule;

@@ -10,7 +10,7 @@ use svertka::data::{Dataset, OpenOptions, Split};
 use svertka::train::{Classifier, Evaluation, wilson_interval};
 use svertka::{Cpu, Model};
 
-use crate::open::open;
+use crate::open::{Cache, open};
 use crate::output::{self, Align, class_names, percent, plain, thousands};
 use crate::report;
 
@@ -34,6 +34,8 @@ pub(crate) struct Args {
     /// Share of unreadable pictures above which the data is refused
     #[arg(long, value_name = "SHARE", default_value_t = OpenOptions::default().max_skipped_fraction)]
     max_skipped: f64,
+    #[command(flatten)]
+    cache: Cache,
     /// Pictures that are run together [default: up to 64, fewer of large ones]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     batch: Option<u16>,
@@ -69,6 +71,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         seed: args.seed,
         max_skipped_fraction: args.max_skipped,
         threads: cpu.threads.count(),
+        cache: args.cache.folder(),
         ..OpenOptions::default()
     };
     let dataset = open(&args.data, options, true)?;

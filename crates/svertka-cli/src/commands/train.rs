@@ -10,7 +10,7 @@ use svertka::data::{Dataset, OpenOptions, Preprocessing, Split};
 use svertka::train::{Classifier, Evaluation, Outcome, Stop, TrainConfig, train, wilson_interval};
 use svertka::{Cpu, Graph, Model, cost, models, write_file};
 
-use crate::open::open;
+use crate::open::{Cache, cache_fact, open};
 use crate::output::{self, pictures, plain, thousands};
 use crate::progress;
 use crate::report;
@@ -61,6 +61,8 @@ pub(crate) struct Args {
     /// Share of unreadable pictures above which the data is refused
     #[arg(long, value_name = "SHARE", default_value_t = OpenOptions::default().max_skipped_fraction, help_heading = "Pictures")]
     max_skipped: f64,
+    #[command(flatten, next_help_heading = "Pictures")]
+    cache: Cache,
     #[command(flatten)]
     settings: Settings,
     #[command(flatten)]
@@ -91,6 +93,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let mut human: Box<dyn Write> = if args.json { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
     if !args.quiet {
         facts.iter().try_for_each(|(name, fact)| writeln!(human, "{name:<8} {}", plain(fact)))?;
+        if let Some(cache) = &dataset.cache {
+            writeln!(human, "cache    {}", plain(&cache_fact(cache)))?;
+        }
     }
     let resolved = Resolved {
         svertka: env!("CARGO_PKG_VERSION"),
@@ -166,6 +171,7 @@ impl Args {
             max_skipped_fraction: self.max_skipped,
             seed: self.settings.seed,
             threads: cpu.threads.count(),
+            cache: self.cache.folder(),
             ..OpenOptions::default()
         };
         let Some(model) = from else { return Ok(options) };

@@ -175,6 +175,7 @@ mod tests {
             val_accuracy,
             best,
             seconds: 1.0,
+            data_seconds: 0.0,
         }
     }
 

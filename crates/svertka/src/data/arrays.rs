@@ -254,7 +254,7 @@ fn parts(set: &str, all: Vec<Pictures>, names: Option<Vec<String>>, options: &Op
         } = Some(store);
     }
     let train = train.expect("callers read a training part first");
-    Ok(Parts { classes, train, val, test, skipped: vec![] })
+    Ok(Parts { classes, train, val, test, skipped: vec![], cache: None })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

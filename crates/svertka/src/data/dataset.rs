@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rand::seq::SliceRandom;
 
 use super::arrays::{self, name_of};
+use super::cache::CacheUse;
 use super::folder;
 use super::random::{Purpose, rng};
 use super::split::{FNV_OFFSET, Split, Store, fnv};
@@ -29,6 +30,8 @@ pub struct Dataset {
     pub test: Option<Split>,
     /// Files that could not be read.
     pub skipped: Vec<Skipped>,
+    /// What came of [`OpenOptions::cache`]; `None` where none was asked for, or nothing had to be decoded.
+    pub cache: Option<CacheUse>,
     /// Mean and std that a model already has; `None` takes those of the training pictures.
     pub normalization: Option<(Vec<f32>, Vec<f32>)>,
 }
@@ -65,6 +68,10 @@ pub struct OpenOptions<'a> {
     /// Most bytes of fitted pictures to keep in memory; beyond that they are read, or fitted, when they are needed.
     /// Default: 256 MiB.
     pub memory_limit: usize,
+    /// Folder in which the fitted pictures of a folder are kept in a file, so that the next opening decodes only those that are new or
+    /// changed; made where it is missing. Pictures then are in memory only as far as the system has room. Default: `None`,
+    /// since a library writes nothing unasked.
+    pub cache: Option<PathBuf>,
     /// Called from the reading threads with the number of pictures read and their total, in any order.
     pub progress: &'a (dyn Fn(usize, usize) + Sync),
     /// How many threads read. Default: as many as the machine runs at once.
@@ -83,6 +90,7 @@ impl Default for OpenOptions<'_> {
             seed: 0,
             max_skipped_fraction: 0.1,
             memory_limit: 256 << 20,
+            cache: None,
             progress: &|_, _| {},
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         }
@@ -96,6 +104,7 @@ pub(super) struct Parts {
     pub(super) val: Option<Store>,
     pub(super) test: Option<Store>,
     pub(super) skipped: Vec<Skipped>,
+    pub(super) cache: Option<CacheUse>,
 }
 
 impl Dataset {
@@ -119,7 +128,9 @@ impl Dataset {
     /// where all are stored as grey.
     ///
     /// Pictures stay in memory as bytes up to [`OpenOptions::memory_limit`] in all; beyond that they are
-    /// read from their files each time. Both ways every picture is decoded while opening, to find the broken ones.
+    /// read from their files each time. Both ways every picture is decoded while opening, to find the broken ones. With
+    /// [`OpenOptions::cache`] pictures of a folder are decoded once and stay in a file, which is mapped: what is there is known by
+    /// path, size and times of each picture's file. Splits and pictures are the same with and without it.
     ///
     /// If there is no validation part, a share of each class, chosen by the seed, is held out of the training
     /// pictures: rounded, at least one of two or more, never all.
@@ -149,7 +160,7 @@ impl Dataset {
                 }
             }
         }
-        let Parts { classes, train, val, test, skipped } = parts;
+        let Parts { classes, train, val, test, skipped, cache } = parts;
         let whole = |store: Store| {
             let members = 0..store.labels.len() as u32;
             Split::new(Arc::new(store), members, classes.len())
@@ -160,7 +171,7 @@ impl Dataset {
             None => hold_out(train, classes.len(), options),
         };
         let normalization = options.normalization.clone();
-        Ok(Self { name, train, val, test: present(test).map(whole), classes, skipped, normalization })
+        Ok(Self { name, train, val, test: present(test).map(whole), classes, skipped, cache, normalization })
     }
 
     /// Colours and size of the pictures, with the statistics of the training ones unless others were given: what the model's input is.

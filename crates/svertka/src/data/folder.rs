@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use svertka_formats::Limits;
 use svertka_formats::picture::{self, EXTENSIONS, Picture};
 
+use super::cache::{Cache, CacheUse, Decoded};
 use super::dataset::{OpenOptions, Parts, Skipped};
 use super::split::{FNV_OFFSET, Names, Pixels, Store, fnv};
 use super::{Preprocessing, parallel};
@@ -76,15 +77,32 @@ pub(super) fn open(root: &Path, options: &OpenOptions) -> Result<Option<Parts>> 
         }
     }
 
-    let frame = choose_frame(root, &train, options)?;
-    let total = [Some(&train), val.as_ref(), test.as_ref()].into_iter().flatten().map(Part::files).sum();
+    let parts = [Some(&train), val.as_ref(), test.as_ref()];
+    let list: Vec<&PathBuf> = parts.into_iter().flatten().flat_map(Part::files).collect();
+    let total = list.len();
+    let cache = options.cache.as_ref().map(|folder| Cache::open(folder, root, &list, options.threads));
+    let mut files = Files { root, list, cache, decoded: AtomicUsize::new(0) };
+    let frame = choose_frame(&files, train.files().count(), options)?;
     let in_memory = frame.len().saturating_mul(total) <= options.memory_limit;
-    let load = Load { root, classes: &classes, frame, in_memory, options, done: AtomicUsize::new(0), total };
-    let mut skipped = Vec::new();
-    let train_store = load.part(&train, &mut skipped);
+    let complete = files.cache.as_mut().is_some_and(|cache| cache.is_complete(&frame));
+    let load = Load {
+        files,
+        classes: &classes,
+        frame,
+        in_memory,
+        complete,
+        options,
+        done: AtomicUsize::new(0),
+        reused: AtomicUsize::new(0),
+    };
+    let (mut skipped, mut outcomes) = (Vec::new(), Vec::new());
+    let mut train_store = load.part(&train, &mut skipped, &mut outcomes);
     load.require_every_class(&train, &train_store, &skipped)?;
-    let mut load_part = |part: Option<Part>| part.map(|part| load.part(&part, &mut skipped));
-    let (val, test) = (load_part(val), load_part(test));
+    let mut load_part =
+        |part: &Option<Part>| part.as_ref().map(|part| load.part(part, &mut skipped, &mut outcomes));
+    let (mut val, mut test) = (load_part(&val), load_part(&test));
+    let stores = [Some(&mut train_store), val.as_mut(), test.as_mut()];
+    let cache = load.keep(outcomes, stores.into_iter().flatten());
 
     if skipped.len() as f64 > options.max_skipped_fraction * total as f64 {
         let first: Vec<String> = skipped.iter().take(3).map(ToString::to_string).collect();
@@ -92,7 +110,7 @@ pub(super) fn open(root: &Path, options: &OpenOptions) -> Result<Option<Parts>> 
         let received = format!("{}: {}", skipped.len(), first.join("; "));
         return Err(Error::argument(shown(root, ""), "pictures", expected, received));
     }
-    Ok(Some(Parts { classes, train: train_store, val, test, skipped }))
+    Ok(Some(Parts { classes, train: train_store, val, test, skipped, cache }))
 }
 
 impl Part {
@@ -119,8 +137,8 @@ impl Part {
         Ok(Self { folder, classes })
     }
 
-    fn files(&self) -> usize {
-        self.classes.iter().map(|class| class.files.len()).sum()
+    fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.classes.iter().flat_map(|class| &class.files)
     }
 }
 
@@ -168,14 +186,14 @@ fn is_picture_name(path: &Path) -> bool {
 }
 
 /// Size and colours that were asked for; else as [`Dataset::open`](super::Dataset::open) says.
-fn choose_frame(root: &Path, train: &Part, options: &OpenOptions) -> Result<Preprocessing> {
+fn choose_frame(files: &Files<'_>, train: usize, options: &OpenOptions) -> Result<Preprocessing> {
     if let (Some((height, width)), Some(channels)) = (options.size, options.channels) {
         return Preprocessing::new(channels, height, width, options.resize);
     }
-    let files: Vec<&PathBuf> = train.classes.iter().flat_map(|class| &class.files).collect();
-    let probed = files.iter().step_by(files.len().div_ceil(PROBE).max(1));
-    let found = parallel::map(probed, options.threads, |file| {
-        read_picture(&root.join(file)).ok().map(|picture| (picture.height, picture.width, picture.channels))
+    let probed = (0..train).step_by(train.div_ceil(PROBE).max(1));
+    let found = parallel::map(probed, options.threads, |item| match files.known(item) {
+        Some(outcome) => outcome.ok().map(|decoded| decoded.native),
+        None => files.decode(item).ok().map(|picture| native(&picture)),
     });
     let found: Vec<_> = found.into_iter().flatten().collect();
     let (height, width) = options.size.unwrap_or_else(|| {
@@ -197,74 +215,160 @@ fn choose_frame(root: &Path, train: &Part, options: &OpenOptions) -> Result<Prep
     Preprocessing::new(options.channels.unwrap_or(if grey { 1 } else { 3 }), height, width, options.resize)
 }
 
+/// All files of a set, in the order of train, val, test.
+struct Files<'a> {
+    root: &'a Path,
+    list: Vec<&'a PathBuf>,
+    cache: Option<Cache>,
+    /// How many times a file was decoded.
+    decoded: AtomicUsize,
+}
+
+impl Files<'_> {
+    /// What the cache knows of file `item`.
+    fn known(&self, item: usize) -> Option<Result<Decoded, String>> {
+        self.cache.as_ref()?.outcome(item)
+    }
+
+    fn decode(&self, item: usize) -> Result<Picture> {
+        self.decoded.fetch_add(1, Ordering::Relaxed);
+        read_picture(&self.root.join(self.list[item]))
+    }
+}
+
+fn native(picture: &Picture) -> (usize, usize, usize) {
+    (picture.height, picture.width, picture.channels)
+}
+
 /// What reading the parts of a set has in common.
 struct Load<'a> {
-    root: &'a Path,
+    files: Files<'a>,
     classes: &'a [String],
     frame: Preprocessing,
+    /// Whether all fitted pictures are small enough to be kept there.
     in_memory: bool,
+    /// Whether the cache has everything.
+    complete: bool,
     options: &'a OpenOptions<'a>,
-    /// Files read so far, of `total`.
+    /// Files read so far.
     done: AtomicUsize,
-    total: usize,
+    /// Those of them that the cache had.
+    reused: AtomicUsize,
 }
 
 impl Load<'_> {
-    /// Decodes every picture once, whether it is kept or not: what cannot be read is found before training starts.
-    fn part(&self, part: &Part, skipped: &mut Vec<Skipped>) -> Store {
-        let len = self.frame.len();
-        let mut bytes = vec![0; if self.in_memory { part.files() * len } else { 0 }];
+    /// Reads every picture once, whether it is kept or not: what cannot be read is found before training starts. `outcomes` are those of
+    /// the parts before, and then those of this one too.
+    fn part(
+        &self,
+        part: &Part,
+        skipped: &mut Vec<Skipped>,
+        outcomes: &mut Vec<Result<Decoded, String>>,
+    ) -> Store {
+        let (len, first, count) = (self.frame.len(), outcomes.len(), part.files().count());
+        let held = self.in_memory && !self.complete;
+        let mut bytes = vec![0; if held { count * len } else { 0 }];
         let mut places = bytes.chunks_exact_mut(len);
-        let files = part.classes.iter().flat_map(|class| &class.files).map(|file| (file, places.next()));
-        let digests = parallel::map(files, self.options.threads, |(file, place)| {
-            let fitted = read_picture(&self.root.join(file)).and_then(|picture| self.frame.fit(picture));
-            let digest = fitted.map(|picture| {
-                if let Some(place) = place {
-                    place.copy_from_slice(&picture.data);
-                }
-                fnv(FNV_OFFSET, &picture.data)
-            });
-            (self.options.progress)(self.done.fetch_add(1, Ordering::Relaxed) + 1, self.total);
-            digest
-        });
+        let items = (first..first + count).map(|item| (item, places.next()));
+        outcomes.extend(parallel::map(items, self.options.threads, |(item, place)| {
+            let outcome = self.picture(item, place);
+            (self.options.progress)(self.done.fetch_add(1, Ordering::Relaxed) + 1, self.files.list.len());
+            outcome
+        }));
 
         let mut store = Store {
-            names: Names::Files { root: self.root.to_path_buf(), paths: vec![] },
+            names: Names::Files { root: self.files.root.to_path_buf(), paths: vec![] },
             labels: vec![],
             digests: vec![],
             pixels: Pixels::OnDisk,
             frame: self.frame.clone(),
+            sampled: !self.in_memory,
         };
         let mut paths = Vec::new();
         let files = part.classes.iter().flat_map(|class| class.files.iter().map(|file| (&class.name, file)));
-        for (index, ((class, file), digest)) in files.zip(digests).enumerate() {
-            match digest {
-                Ok(digest) => {
-                    if self.in_memory {
+        for (index, ((class, file), outcome)) in files.zip(&outcomes[first..]).enumerate() {
+            match outcome {
+                Ok(decoded) => {
+                    if held {
                         bytes.copy_within(index * len..(index + 1) * len, paths.len() * len);
                     }
                     let label =
                         self.classes.binary_search(class).expect("classes of all parts were compared");
                     store.labels.push(label as u32);
-                    store.digests.push(digest);
+                    store.digests.push(decoded.digest);
                     paths.push(file.clone());
                 }
-                Err(error) => skipped.push(Skipped {
-                    path: self.root.join(file),
-                    reason: match error {
-                        Error::Format { reason, .. } => reason.to_string(),
-                        Error::Io { reason, .. } => reason.to_string(),
-                        error => error.to_string(),
-                    },
-                }),
+                Err(reason) => {
+                    skipped.push(Skipped { path: self.files.root.join(file), reason: reason.clone() });
+                }
             }
         }
-        if self.in_memory {
+        if held {
             bytes.truncate(paths.len() * len);
             store.pixels = Pixels::Fitted(bytes);
         }
-        store.names = Names::Files { root: self.root.to_path_buf(), paths };
+        store.names = Names::Files { root: self.files.root.to_path_buf(), paths };
         store
+    }
+
+    /// Takes a picture from the cache, or decodes it; puts its bytes in `place` and into a new cache, if there are such.
+    fn picture(&self, item: usize, place: Option<&mut [u8]>) -> Result<Decoded, String> {
+        let known = self.files.known(item).transpose()?;
+        if let (true, Some(decoded)) = (self.complete, known) {
+            self.reused.fetch_add(1, Ordering::Relaxed);
+            return Ok(decoded);
+        }
+        let cache = self.files.cache.as_ref();
+        let kept =
+            cache.zip(known).and_then(|(cache, known)| Some((known, cache.pixels(item, known.digest)?)));
+        let (decoded, pixels) = match kept {
+            Some(kept) => {
+                self.reused.fetch_add(1, Ordering::Relaxed);
+                kept
+            }
+            None => self.decode(item).map_err(|error| match error {
+                Error::Format { reason, .. } => reason.to_string(),
+                Error::Io { reason, .. } => reason.to_string(),
+                error => error.to_string(),
+            })?,
+        };
+        if let Some(place) = place {
+            place.copy_from_slice(&pixels);
+        }
+        if let Some(cache) = cache {
+            cache.write(item, &pixels);
+        }
+        Ok(decoded)
+    }
+
+    fn decode(&self, item: usize) -> Result<(Decoded, Vec<u8>)> {
+        let picture = self.files.decode(item)?;
+        let native = native(&picture);
+        let pixels = self.frame.fit(picture)?.data;
+        Ok((Decoded { native, digest: fnv(FNV_OFFSET, &pixels) }, pixels))
+    }
+
+    /// Ends the cache; `stores`, one after another, then have their pictures there.
+    fn keep<'s>(
+        self,
+        outcomes: Vec<Result<Decoded, String>>,
+        stores: impl Iterator<Item = &'s mut Store>,
+    ) -> Option<CacheUse> {
+        let Files { cache, decoded, .. } = self.files;
+        let readable = (0..outcomes.len()).filter(|&item| outcomes[item].is_ok());
+        let mut readable = readable.collect::<Vec<_>>().into_iter();
+        let (path, pictures) = cache?.finish(&self.frame, outcomes);
+        let (problem, kept) = match pictures {
+            Ok(pictures) => (None, Some(pictures)),
+            Err(error) => (Some(error.to_string()), None),
+        };
+        if let Some(pictures) = kept {
+            for store in stores {
+                let places = readable.by_ref().take(store.labels.len()).collect();
+                store.pixels = Pixels::Cached(pictures.clone(), places);
+            }
+        }
+        Some(CacheUse { path, reused: self.reused.into_inner(), decoded: decoded.into_inner(), problem })
     }
 
     fn require_every_class(&self, train: &Part, store: &Store, skipped: &[Skipped]) -> Result<()> {
@@ -272,12 +376,12 @@ impl Load<'_> {
         let Some((_, class)) = (0..).zip(&train.classes).find(|(label, _)| !present.contains(label)) else {
             return Ok(());
         };
-        let folder = self.root.join(train.folder).join(&class.name);
+        let folder = self.files.root.join(train.folder).join(&class.name);
         let received = match class.files.first() {
             None if class.others == 0 => "an empty folder".to_owned(),
             None => format!("{} files with other endings", class.others),
             Some(file) => {
-                let path = self.root.join(file);
+                let path = self.files.root.join(file);
                 let first = skipped.iter().find(|skipped| skipped.path == path);
                 let first = first.map(ToString::to_string).unwrap_or_default();
                 format!("{} that cannot be read, first {first}", class.files.len())

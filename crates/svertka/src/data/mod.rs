@@ -22,6 +22,7 @@
 mod affine;
 mod arrays;
 mod augment;
+mod cache;
 mod dataset;
 mod folder;
 mod loader;
@@ -32,6 +33,7 @@ mod split;
 
 pub use affine::Affine;
 pub use augment::Augment;
+pub use cache::CacheUse;
 pub use dataset::{Dataset, OpenOptions, Skipped};
 pub use folder::read_picture;
 pub use loader::{Batch, Loader, LoaderOptions};

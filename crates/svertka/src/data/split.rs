@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use svertka_formats::Picture;
 
+use super::cache::Pictures;
 use super::dataset::OpenOptions;
 use super::folder::read_picture;
 use super::{Preprocessing, parallel};
 use crate::error::Result;
 
-/// How many pictures [`Split::statistics`] reads, at most, where they are not in memory.
+/// How many pictures [`Split::statistics`] reads, at most, of a set that memory would not hold.
 const STATISTICS_SAMPLE: usize = 10_000;
 
 /// Some of a data set's pictures with their labels. A copy shares the pictures.
@@ -34,6 +35,8 @@ pub(super) struct Store {
     pub(super) pixels: Pixels,
     /// Colours and size that pictures are fitted to.
     pub(super) frame: Preprocessing,
+    /// Whether [`Split::statistics`] looks at some only, because all are more than [`OpenOptions::memory_limit`].
+    pub(super) sampled: bool,
 }
 
 #[derive(Debug)]
@@ -50,6 +53,8 @@ pub(super) enum Pixels {
     Fitted(Vec<u8>),
     /// One picture after another, in the frame they came in: fitted they would take too much memory.
     Native(Vec<u8>, Preprocessing),
+    /// In a file, fitted; the numbers are their places there.
+    Cached(Arc<Pictures>, Vec<usize>),
     /// In the files that [`Names::path`] says.
     OnDisk,
 }
@@ -118,16 +123,13 @@ impl Split {
         &self.store.frame
     }
 
-    /// Mean and standard deviation of each channel of pixel values between 0 and 1. Exact sums over all pictures
-    /// in memory; over at most 10,000 evenly spaced ones on disk. A channel that does not vary has deviation 1.
+    /// Mean and standard deviation of each channel of pixel values between 0 and 1. Exact sums over all pictures;
+    /// over at most 10,000 evenly spaced ones of a folder above [`OpenOptions::memory_limit`]. A channel that does not vary has deviation 1.
     ///
     /// # Errors
     /// A file that cannot be read any more.
     pub fn statistics(&self) -> Result<(Vec<f32>, Vec<f32>)> {
-        let step = match self.store.pixels {
-            Pixels::OnDisk => self.len().div_ceil(STATISTICS_SAMPLE).max(1),
-            _ => 1,
-        };
+        let step = if self.store.sampled { self.len().div_ceil(STATISTICS_SAMPLE).max(1) } else { 1 };
         let channels = self.store.frame.channels;
         // Sums of integers: exact, and so the same in any order. 2^64 holds the squares of 2^48 pixels.
         let mut sums = vec![(0_u64, 0_u64); channels];
@@ -181,8 +183,14 @@ impl Store {
         let same =
             (native.channels, native.height, native.width) == (frame.channels, frame.height, frame.width);
         let pixels = if same { Pixels::Fitted(bytes) } else { Pixels::Native(bytes, native) };
-        let mut store =
-            Self { names: Names::Numbered(prefix), labels, digests: vec![], pixels, frame: frame.clone() };
+        let mut store = Self {
+            names: Names::Numbered(prefix),
+            labels,
+            digests: vec![],
+            pixels,
+            frame: frame.clone(),
+            sampled: false,
+        };
         let count = store.labels.len();
         if !same && count.saturating_mul(frame.len()) <= *memory_limit {
             let mut fitted = vec![0; count * frame.len()];
@@ -210,8 +218,16 @@ impl Store {
                 let data = bytes[item * native.len()..][..native.len()].to_vec();
                 Ok(Cow::Owned(self.frame.fit(Picture { channels, height, width, data })?.data))
             }
-            Pixels::OnDisk => Ok(Cow::Owned(self.frame.fit(read_picture(&self.names.path(item))?)?.data)),
+            Pixels::Cached(pictures, places) => match pictures.read(places[item], self.digests[item]) {
+                Some(pixels) => Ok(Cow::Owned(pixels)),
+                None => self.decoded(item),
+            },
+            Pixels::OnDisk => self.decoded(item),
         }
+    }
+
+    fn decoded(&self, item: usize) -> Result<Cow<'_, [u8]>> {
+        Ok(Cow::Owned(self.frame.fit(read_picture(&self.names.path(item))?)?.data))
     }
 }
 

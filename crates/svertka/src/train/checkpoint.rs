@@ -37,6 +37,8 @@ pub(super) struct Progress {
     pub(super) loss: f64,
     pub(super) correct: usize,
     pub(super) seen: usize,
+    /// Waited for them.
+    pub(super) data_seconds: f64,
     /// Optimizer steps in all.
     pub(super) steps: u64,
     pub(super) seconds: f64,
@@ -53,6 +55,7 @@ impl Progress {
             loss: 0.0,
             correct: 0,
             seen: 0,
+            data_seconds: 0.0,
             steps: 0,
             seconds: 0.0,
             history: vec![],

@@ -22,6 +22,10 @@ use crate::write_file::write_file;
 /// How often a checkpoint is written within an epoch.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(20);
 
+/// Share of an epoch's time spent waiting for pictures above which the next epoch has twice as many threads that prepare them. They
+/// take turns with the threads that compute: those wait then anyway. The batches do not depend on it.
+const MOST_WAITED: f64 = 0.05;
+
 /// One epoch's figures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
@@ -41,6 +45,9 @@ pub struct EpochRecord {
     pub best: bool,
     /// Seconds of training so far, those before an interruption counted.
     pub seconds: f64,
+    /// Of the epoch's seconds, those in which training waited for pictures to be read, decoded and changed. Where they are more
+    /// than a few percent, data is what limits the speed.
+    pub data_seconds: f64,
 }
 
 /// What a run tells while it goes on.
@@ -138,6 +145,7 @@ pub fn train(
         classifier,
         best,
         progress: Progress::new(identity),
+        data_threads: 1,
     };
     if let Some(progress) = checkpoint::load(folder, &run.progress.identity, &mut run.step, &mut run.best)? {
         run.progress = progress;
@@ -166,6 +174,8 @@ struct Run<'a> {
     classifier: Classifier,
     best: Vec<Tensor>,
     progress: Progress,
+    /// How many threads prepare batches.
+    data_threads: usize,
 }
 
 impl Run<'_> {
@@ -207,7 +217,7 @@ impl Run<'_> {
             epoch: self.progress.epoch as u64,
             start_batch: self.progress.batch,
             drop_last: true,
-            threads: 1,
+            threads: self.data_threads,
         };
         Loader::new(&self.dataset.train, &self.preprocessing, options)
     }
@@ -230,8 +240,11 @@ impl Run<'_> {
         let mut loader = self.loader()?;
         let (batches, epoch) = (loader.batches(), self.progress.epoch + 1);
         let (start, before) = (Instant::now(), self.progress.seconds);
-        let (mut saved, mut lr) = (Instant::now(), 0.0);
-        while let Some(batch) = loader.next_batch()? {
+        let (mut saved, mut lr, waited_before) = (Instant::now(), 0.0, self.progress.data_seconds);
+        loop {
+            let asked = Instant::now();
+            let Some(batch) = loader.next_batch()? else { break };
+            self.progress.data_seconds += asked.elapsed().as_secs_f64();
             let seconds = before + start.elapsed().as_secs_f64();
             lr = self.lr(batches, seconds);
             let seed = self.config.seed.rotate_left(32) ^ self.progress.steps;
@@ -256,6 +269,9 @@ impl Run<'_> {
             }
         }
         drop(loader);
+        if self.progress.data_seconds - waited_before > MOST_WAITED * start.elapsed().as_secs_f64() {
+            self.data_threads = (2 * self.data_threads).min(self.cpu.threads.count());
+        }
         let validation = self.validate()?;
         self.progress.seconds = before + start.elapsed().as_secs_f64();
         let (seen, accuracy) = (self.progress.seen.max(1) as f64, validation.confusion.accuracy());
@@ -275,10 +291,12 @@ impl Run<'_> {
             val_accuracy: accuracy,
             best,
             seconds: self.progress.seconds,
+            data_seconds: self.progress.data_seconds,
         });
         self.progress.epoch += 1;
         (self.progress.batch, self.progress.loss) = (0, 0.0);
         (self.progress.correct, self.progress.seen) = (0, 0);
+        self.progress.data_seconds = 0.0;
         self.save()?;
         self.write_metrics()?;
         if let Some(record) = self.progress.history.last() {
