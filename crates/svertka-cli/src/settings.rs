@@ -5,7 +5,7 @@ use svertka::data::{Affine, Augment, Preprocessing, Resize};
 use svertka::train::{OptimizerKind, Schedule, TrainConfig};
 
 use crate::errors::usage;
-use crate::values;
+use crate::values::{self, AccuracyClass};
 
 /// How a network is trained.
 #[derive(clap::Args)]
@@ -47,6 +47,9 @@ pub(crate) struct Settings {
     /// Time after which training stops, such as 90s, 10m or 1h30m
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     budget: Option<f64>,
+    /// How much rounding error convolutions may have beside that of one sum after the other
+    #[arg(long, value_enum, default_value_t = AccuracyClass::Default)]
+    accuracy: AccuracyClass,
     /// Keep fewer activations and compute the others again: about half the memory, a sixth more time, the same result
     #[arg(long)]
     memory: bool,
@@ -123,6 +126,7 @@ impl Settings {
             ema: self.ema,
             patience: self.patience,
             budget_seconds: self.budget.unwrap_or(0.0),
+            accuracy: self.accuracy.into(),
             recompute: self.memory,
             seed: self.seed,
             augment: Augment::default(),

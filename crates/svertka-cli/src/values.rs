@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use svertka::Accuracy;
+
 /// `32` or `24x32`: height and width.
 pub(crate) fn size(text: &str) -> Result<(usize, usize), String> {
     let (height, width) = text.split_once('x').unwrap_or((text, text));
@@ -62,6 +64,27 @@ impl FromStr for Shard {
 
 fn number<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error| format!("{text:?}: {error}"))
+}
+
+/// [`Accuracy`], as a word.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum AccuracyClass {
+    /// No more; least memory
+    Strict,
+    /// Up to three times as much
+    Default,
+    /// Up to twelve times as much
+    Fast,
+}
+
+impl From<AccuracyClass> for Accuracy {
+    fn from(class: AccuracyClass) -> Self {
+        match class {
+            AccuracyClass::Strict => Self::Strict,
+            AccuracyClass::Default => Self::Default,
+            AccuracyClass::Fast => Self::Fast,
+        }
+    }
 }
 
 #[cfg(test)]

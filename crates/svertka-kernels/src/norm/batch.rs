@@ -126,6 +126,23 @@ pub fn batch_norm_infer(
     normalize(cpu, planes, affine, mean, |c| inverse_root(var[c], affine.eps), x, y);
 }
 
+/// What [`batch_norm_train`] gave, once more from the statistics that it gave: the same bits.
+///
+/// # Panics
+/// Where a slice has not its length.
+pub fn batch_norm_again(
+    cpu: &Cpu,
+    planes: Planes,
+    Normalization { gamma, mean, inv_std }: Normalization<'_>,
+    beta: &[f32],
+    x: &[f32],
+    y: &mut [f32],
+) {
+    assert_eq!(inv_std.len(), planes.channels);
+    // The epsilon is in the deviation already.
+    normalize(cpu, planes, Affine { gamma, beta, eps: 0.0 }, mean, |c| inv_std[c], Some(x), y);
+}
+
 /// `1 / sqrt(var + eps)` of each channel, for the gradient with fixed statistics.
 ///
 /// # Panics

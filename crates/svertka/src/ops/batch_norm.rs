@@ -176,6 +176,33 @@ impl Operator for BatchNormGradient {
     }
 }
 
+/// What a [`BatchNorm`] in training made, once more from its statistics: the same bits. Inputs: activation, scale, bias, mean, inverse deviation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NormalizeAgain;
+
+impl Operator for NormalizeAgain {
+    fn name(&self) -> &'static str {
+        "NormalizeAgain"
+    }
+
+    fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
+        Ok(vec![inputs[0].to_vec()])
+    }
+
+    fn layouts(&self, _: &Shapes<'_>) -> Layouts {
+        Layouts::Blocked { inputs: &[0], outputs: &[0] }
+    }
+
+    fn lower(&self, shapes: &Shapes<'_>, _: usize) -> Result<Lowered> {
+        let planes = planes(shapes.inputs[0]);
+        Ok(Lowered::new(move |cpu, io| {
+            let [x, gamma, beta, mean, inv_std] = [0, 1, 2, 3, 4].map(|i| io.inputs.get(i));
+            let normalization = Normalization { gamma, mean, inv_std };
+            norm::batch_norm_again(cpu, planes, normalization, beta, x, &mut io.outputs[0]);
+        }))
+    }
+}
+
 /// The new running statistic: `(1 - momentum) * running + momentum * batch`. Inputs: running, batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MovingAverage {

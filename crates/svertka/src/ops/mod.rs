@@ -80,6 +80,7 @@ pub use activation::Activate;
 pub use adaptive_pool::{AdaptiveAveragePool, AdaptiveMaxPool};
 pub use affine_grid::AffineGrid;
 pub use arithmetic::{Add, Mul};
+pub(crate) use batch_norm::NormalizeAgain;
 pub use batch_norm::{BatchNorm, MovingAverage};
 pub use broadcast::{BinaryFunction, Broadcast};
 pub use concat::Concat;
@@ -194,6 +195,11 @@ pub trait Operator: Any + Debug + Send + Sync {
     fn export(&self, _export: &mut Export<'_>) -> Result<()> {
         Err(Error::unsupported(self.name(), "export to ONNX"))
     }
+}
+
+/// The operator, if it is a `T`: for those who rewrite graphs.
+pub(crate) fn is<T: Operator + Copy>(op: &Arc<dyn Operator>) -> Option<T> {
+    (op.as_ref() as &dyn Any).downcast_ref::<T>().copied()
 }
 
 impl dyn Operator {

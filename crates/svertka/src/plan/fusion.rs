@@ -3,14 +3,13 @@
 //! Only what nobody else reads is taken in. A sum goes to the later of its two sides, so that the other is there already. Activations and sums
 //! give the same bits as nodes of their own; a batch normalization is folded only where weights are constant, and rounds once less.
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::graph::{Graph, Node, Value};
 use crate::ops::{
     Activate, Activation, Add, After, BatchNorm, Conv, ConvTranspose, FoldedBias, FoldedWeight, FusedConv,
-    Layer, Mul, Operator,
+    Layer, Mul, Operator, is,
 };
 
 use super::Weights;
@@ -27,10 +26,6 @@ pub(super) struct Fusion {
     nodes: Vec<Option<Node>>,
     /// The place of the node that makes a value.
     maker: HashMap<Value, usize>,
-}
-
-fn is<T: Operator + Copy>(op: &Arc<dyn Operator>) -> Option<T> {
-    (op.as_ref() as &dyn Any).downcast_ref::<T>().copied()
 }
 
 impl Fusion {

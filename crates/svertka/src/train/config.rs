@@ -1,6 +1,7 @@
 //! Everything that decides how a network is trained.
 
 use serde::{Deserialize, Serialize};
+use svertka_kernels::conv::Accuracy;
 
 use crate::data::Augment;
 use crate::error::{Error, Result};
@@ -84,6 +85,15 @@ impl Schedule {
     }
 }
 
+/// [`Accuracy`] in JSON.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Accuracy", rename_all = "lowercase")]
+enum AccuracyName {
+    Strict,
+    Default,
+    Fast,
+}
+
 /// Everything that decides how a network is trained. Same configuration, data and machine: same bits, whatever the number of threads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainConfig {
@@ -111,6 +121,9 @@ pub struct TrainConfig {
     pub patience: usize,
     /// Seconds after which training stops; the schedule then falls with whichever of steps and time is further. 0 sets no limit.
     pub budget_seconds: f64,
+    /// How much rounding error convolutions and their gradients may have.
+    #[serde(default, with = "AccuracyName")]
+    pub accuracy: Accuracy,
     /// Keep a part of the activations only and compute the others again in the backward pass: less memory, a longer step, the same bits. A run may go on
     /// with or without it.
     #[serde(default)]
@@ -136,6 +149,7 @@ impl Default for TrainConfig {
             ema: 0.998,
             patience: 10,
             budget_seconds: 0.0,
+            accuracy: Accuracy::Default,
             recompute: false,
             seed: 0,
             augment: Augment::default(),

@@ -9,6 +9,7 @@ mod metrics;
 mod optimizer;
 mod parts;
 mod recompute;
+mod renormalize;
 mod run;
 mod step;
 

@@ -10,6 +10,7 @@ use super::config::TrainConfig;
 use super::optimizer::{Gradient, Optimizer};
 use super::parts::{Part, Purposes, UPDATE, parts, purposes};
 use super::recompute::recompute;
+use super::renormalize::renormalize;
 use crate::error::{Error, Result};
 use crate::gradient::add_gradients;
 use crate::graph::{Graph, Value};
@@ -73,7 +74,8 @@ impl Step {
     /// Where the network gives no row of classes, or an operator has no gradient.
     pub fn new(graph: &Graph, config: &TrainConfig, batch: usize, cpu: &Cpu) -> Result<Self> {
         let training = training_graph(graph, config, batch)?;
-        let plan = Plan::new(&training.graph, &training.graph.input_shapes(batch), Weights::Changing, cpu)?;
+        let shapes = training.graph.input_shapes(batch);
+        let plan = Plan::with_accuracy(&training.graph, &shapes, Weights::Changing, config.accuracy, cpu)?;
         let parameters = training.graph.parameters().to_vec();
         let sizes: Vec<usize> =
             training.learned.iter().map(|learned| parameters[learned.parameter].data().len()).collect();
@@ -299,6 +301,9 @@ fn training_graph(source: &Graph, config: &TrainConfig, batch_size: usize) -> Re
         }
     }
     let purposes = purposes(&graph, backward);
-    let graph = if config.recompute { recompute(&graph, backward, batch_size)? } else { graph };
+    let graph = match config.recompute {
+        true => recompute(&graph, backward, batch_size)?,
+        false => renormalize(&graph, backward),
+    };
     Ok(TrainingGraph { graph, learned, statistics, purposes })
 }

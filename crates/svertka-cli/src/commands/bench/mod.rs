@@ -6,11 +6,11 @@ mod training;
 
 use std::time::Duration;
 
+use svertka::Cpu;
 use svertka::kernels::Isa;
-use svertka::{Accuracy, Cpu};
 
 use crate::errors::usage;
-use crate::values;
+use crate::values::{self, AccuracyClass};
 
 /// Most runs that are kept to find their median.
 const MOST_RUNS: u32 = 100_000;
@@ -56,27 +56,6 @@ pub(crate) struct Args {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-}
-
-/// [`Accuracy`], as a word.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum AccuracyClass {
-    /// No more; least memory
-    Strict,
-    /// Up to three times as much
-    Default,
-    /// Up to twelve times as much
-    Fast,
-}
-
-impl From<AccuracyClass> for Accuracy {
-    fn from(class: AccuracyClass) -> Self {
-        match class {
-            AccuracyClass::Strict => Self::Strict,
-            AccuracyClass::Default => Self::Default,
-            AccuracyClass::Fast => Self::Fast,
-        }
-    }
 }
 
 /// When to stop.

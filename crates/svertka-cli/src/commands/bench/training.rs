@@ -39,7 +39,8 @@ struct Line {
 pub(super) fn run(name: &str, args: &Args, cpu: &Cpu) -> anyhow::Result<()> {
     let graph = network::graph(name, args.input, args.classes)?;
     let batch = batch(name, &graph, args)?;
-    let config = TrainConfig { recompute: args.memory, ..TrainConfig::default() };
+    let config =
+        TrainConfig { accuracy: args.accuracy.into(), recompute: args.memory, ..TrainConfig::default() };
     let mut step = Step::new(&graph, &config, batch, cpu)?;
     let shape = graph.input_shapes(batch).swap_remove(0);
     let pictures = numbers(shape.as_slice());
