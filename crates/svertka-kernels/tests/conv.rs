@@ -134,6 +134,10 @@ fn named() -> Vec<(&'static str, ConvGeometry)> {
             "phases in many chunks",
             geometry([3, 16, 33, 1], [1, 76, 94], [1, 4, 4], [1, 2, 2], one, [(0, 0), (0, 3), (1, 2)]),
         ),
+        (
+            "pointwise, many panels, images that do not fill a chunk",
+            geometry([11, 20, 150, 1], [1, 6, 9], one, one, one, none),
+        ),
         ("empty batch", geometry([0, 3, 5, 1], [1, 4, 5], [1, 3, 3], one, one, same)),
     ]
 }

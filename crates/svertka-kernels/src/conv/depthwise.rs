@@ -122,18 +122,15 @@ impl Add<'_> {
     unsafe fn tile<S: Simd, const MR: usize>(&mut self, s: S, chunk: &Chunk, part: &SweepPart, first: usize) {
         let sweep = &self.plan.sweep;
         let taps = &part.taps[first..first + MR];
-        let steps = &sweep.steps[part.steps[chunk.piece].clone()];
         let mut acc = [s.splat(0.0); MR];
         for (acc, tap) in acc.iter_mut().zip(taps) {
             *acc = s.from_slice(&self.sums[tap.index * BLOCK..]);
         }
-        for image in chunk.images.clone() {
-            let (x, dy) = self.starts(image);
-            let (x, dy) = (self.x.as_ptr().wrapping_add(x), self.dy.as_ptr().wrapping_add(dy));
-            let a = std::array::from_fn(|i| x.wrapping_add(taps[i].read * BLOCK));
-            // SAFETY: offsets of the tables stay inside a block of an image.
-            unsafe { lane_tile(s, &mut acc, a, dy, steps, sweep.strides) };
-        }
+        let (x, dy) = self.starts(chunk.images.start);
+        let (x, dy) = (self.x.as_ptr().wrapping_add(x), self.dy.as_ptr().wrapping_add(dy));
+        let a = std::array::from_fn(|i| x.wrapping_add(taps[i].read * BLOCK));
+        // SAFETY: offsets of the tables stay inside this block of the images of the chunk.
+        unsafe { lane_tile(s, &mut acc, a, dy, sweep.steps(chunk, part), sweep.strides) };
         for (acc, tap) in acc.iter().zip(taps) {
             s.write(&mut self.sums[tap.index * BLOCK..], *acc);
         }

@@ -12,12 +12,12 @@ use crate::layout::BLOCK;
 use crate::threads::{SharedMut, job_goal, share};
 
 /// Output cells of a chunk.
-const CHUNK_CELLS: usize = 512;
+const CHUNK_CELLS: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct Sweep {
     pub(crate) parts: Vec<SweepPart>,
-    pub(crate) steps: Vec<Step>,
+    steps: Vec<Step>,
     /// Distances in `x` and `dy` from one cell of a step to the next, in elements.
     pub(crate) strides: (usize, usize),
     batch: usize,
@@ -27,11 +27,12 @@ pub(crate) struct Sweep {
     slices: usize,
 }
 
-/// Taps, and for each piece of an image the steps over the cells that reach them, as a range of `Sweep::steps`.
+/// Taps, and for each piece of an image the steps over the cells that reach them, as the start in `Sweep::steps` and the count in an image. The steps
+/// of the images of a chunk follow each other.
 #[derive(Debug)]
 pub(crate) struct SweepPart {
     pub(crate) taps: Vec<Tap>,
-    pub(crate) steps: Vec<Range<usize>>,
+    steps: Vec<(usize, usize)>,
 }
 
 /// A range of images and one piece of each of them.
@@ -45,6 +46,11 @@ pub(crate) struct Chunk {
 impl Sweep {
     /// A sweep over `parts` for a pass of `jobs` jobs, `lanes` channels of `x` side by side.
     pub(crate) fn new(g: &ConvGeometry, parts: Vec<Part>, jobs: usize, lanes: usize) -> Self {
+        let image_len = |channels: usize, cells: [usize; 3], lanes| {
+            channels.next_multiple_of(lanes) * cells.iter().product::<usize>()
+        };
+        let (x_len, dy_len) =
+            (image_len(g.in_channels, g.input, lanes), image_len(g.out_channels, g.output, BLOCK));
         let out_cells: usize = g.output.iter().product();
         let images = (CHUNK_CELLS / out_cells.max(1)).clamp(1, g.batch.max(1));
         let pieces = out_cells.div_ceil(CHUNK_CELLS).max(1);
@@ -65,12 +71,25 @@ impl Sweep {
                         sweep.push(start, Step { a, b: from * BLOCK, k: to - from });
                     }
                 }
-                start..sweep.steps.len()
+                let count = sweep.steps.len() - start;
+                for image in 1..images {
+                    for step in start..start + count {
+                        let Step { a, b, k } = sweep.steps[step];
+                        sweep.steps.push(Step { a: a + image * x_len, b: b + image * dy_len, k });
+                    }
+                }
+                (start, count)
             });
             let steps = steps.collect();
             sweep.parts.push(SweepPart { taps, steps });
         }
         sweep
+    }
+
+    /// The steps of a part of a chunk, from the start of its first image.
+    pub(crate) fn steps(&self, chunk: &Chunk, part: &SweepPart) -> &[Step] {
+        let (start, count) = part.steps[chunk.piece];
+        &self.steps[start..][..count * chunk.images.len()]
     }
 
     /// Adds a step, or lengthens the last one if it is beyond `start` and the new one continues it.
