@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use super::direct::Side;
-use super::sweep::{Chunk, Sweep, SweepPart};
+use super::sweep::{Chunk, Parts, Sweep, SweepPart};
 use super::tile::{PANEL, ROWS, add_cells, pieces, tile, with_rows};
 use super::windows::{Tap, forward, parts_by_class, parts_by_tap};
 use crate::cpu::{Cpu, WithSimd};
@@ -32,6 +32,7 @@ pub(crate) struct DirectWeightGradient {
     x: Side,
     taps: usize,
     sweep: Sweep,
+    parts: Parts,
     jobs: Vec<Job>,
     /// Sums of the largest job: for each panel `PANEL` of the bias, then `rows x PANEL`.
     sums: usize,
@@ -95,9 +96,10 @@ impl DirectWeightGradient {
         let most = jobs.iter().map(|job| job.channels.len()).max().unwrap_or(0);
         let parts = if most < ROWS { parts_by_class(geometry) } else { parts_by_tap(geometry) };
         let sums = jobs.iter().map(|job| job.panels.len() * job.panel_sums(taps)).max().unwrap_or(0);
-        let sweep = Sweep::new(geometry, parts, jobs.len(), lanes);
+        let sweep = Sweep::new(geometry, geometry.output.iter().product(), jobs.len());
+        let parts = Parts::new(geometry, &sweep, parts, lanes);
         let x = Side { channels: in_channels, cells: geometry.input.iter().product(), lanes };
-        Self { geometry: *geometry, picked: None, x, taps, sweep, jobs, sums }
+        Self { geometry: *geometry, picked: None, x, taps, sweep, parts, jobs, sums }
     }
 
     pub(crate) fn scratch_len(&self, threads: usize) -> usize {
@@ -229,7 +231,7 @@ impl Add<'_> {
         });
         let sums = (panel - self.job.panels.start) * self.job.panel_sums(self.plan.taps);
         for group in pieces(self.job.channels.len(), ROWS) {
-            for part in &self.plan.sweep.parts {
+            for part in &self.plan.parts.parts {
                 for piece in pieces(group.len() * part.taps.len(), ROWS) {
                     let first = group.start * part.taps.len() + piece.start;
                     with_rows!(piece.len(), MR in [1 2 3 4 5 6] => {
@@ -245,7 +247,7 @@ impl Add<'_> {
             for image in 0..chunk.images.len() {
                 for (j, dy) in dy.iter().enumerate() {
                     let block = &self.dy[dy + image * image_len..];
-                    let cells = &block[chunk.cells.start * BLOCK..chunk.cells.end * BLOCK];
+                    let cells = &block[chunk.units.start * BLOCK..chunk.units.end * BLOCK];
                     add_cells(s, cells, &mut self.sums[sums + j * BLOCK..]);
                 }
             }
@@ -289,7 +291,7 @@ impl Add<'_> {
             let x = self.x.as_ptr().wrapping_add(chunk.images.start * plan.x.image_len());
             let a = std::array::from_fn(|i| x.wrapping_add(rows[i].0));
             let b = std::array::from_fn(|j| self.dy.as_ptr().wrapping_add(dy[j]));
-            tile(s, &mut acc, a, b, plan.sweep.steps(chunk, part), plan.sweep.strides);
+            tile(s, &mut acc, a, b, plan.parts.steps(chunk, part), plan.parts.strides);
             for (acc, row) in acc.iter().zip(&rows) {
                 for (j, acc) in acc.iter().enumerate() {
                     s.store(sums.add(row.1 + j * BLOCK), *acc);
