@@ -6,7 +6,7 @@
 //!
 //! Each algorithm is one file: `direct.rs`, with its weight gradient in `weight_gradient.rs`; `rows.rs` for depthwise layers and small groups
 //! (`grouped.rs` says which; `depthwise.rs` has the weight gradient); and `winograd.rs`, whose transforms are in `squares.rs` and whose stages and
-//! weights have files beside it, and which `phases.rs` does for transposed layers of stride 2. They share the loops of `tile.rs`, the tables of `windows.rs`, where padding, stride and dilation are turned into
+//! weights have files beside it, and which `phases.rs` does for transposed layers of stride 2. `picture.rs` has the input gradient of strided first layers. They share the loops of `tile.rs`, the tables of `windows.rs`, where padding, stride and dilation are turned into
 //! offsets so that no algorithm mentions them, and,
 //! for weight gradients, the walk of `sweep.rs`. Sums have one order, whatever the number of threads and the place of an image in its batch.
 //! Taps on padding are left out of the sum, so not even an infinite weight meets a padded zero.
@@ -33,6 +33,7 @@ mod depthwise;
 mod direct;
 mod grouped;
 mod phases;
+mod picture;
 mod row_tile;
 mod rows;
 mod squares;
@@ -53,6 +54,7 @@ use crate::layout::BLOCK;
 use depthwise::DepthwiseWeightGradient;
 use direct::Direct;
 use phases::Phases;
+use picture::Picture;
 use rows::{Factors, Rows};
 use squares::Axis;
 use weight_gradient::DirectWeightGradient;
@@ -65,6 +67,7 @@ enum Plan {
     Rows(Rows),
     Winograd(Box<Winograd>),
     Phases(Phases),
+    Picture(Box<Picture>),
 }
 
 /// Constructors that the two passes with packed weights share.
@@ -97,7 +100,7 @@ macro_rules! pass {
             fn planned(geometry: &ConvGeometry, algorithm: Algorithm) -> Self {
                 let plan = match algorithm {
                     Algorithm::Direct => Plan::Direct($direct(geometry)),
-                    Algorithm::Plain => Plan::Direct($plain(geometry)),
+                    Algorithm::Plain => $plain(geometry),
                     Algorithm::Depthwise => Plan::Rows($rows(geometry, Factors::Own)),
                     Algorithm::Grouped => Plan::Rows($rows(geometry, grouped::factors(geometry))),
                     Algorithm::WinogradTwo => Plan::Winograd(Box::new($winograd(geometry, Axis::Two))),
@@ -125,6 +128,7 @@ macro_rules! pass {
                     Plan::Rows(plan) => plan.packed_len(),
                     Plan::Winograd(plan) => plan.packed_len(),
                     Plan::Phases(plan) => plan.packed_len(),
+                    Plan::Picture(plan) => plan.packed_len(),
                 }
             }
 
@@ -134,6 +138,7 @@ macro_rules! pass {
                     Plan::Direct(_) | Plan::Rows(_) => 0,
                     Plan::Winograd(plan) => plan.scratch_len(threads),
                     Plan::Phases(plan) => plan.scratch_len(threads),
+                    Plan::Picture(plan) => plan.scratch_len(),
                 }
             }
         }
@@ -142,13 +147,13 @@ macro_rules! pass {
 
 pass! {
     /// `y = epilogue(x * weight)`.
-    Forward: |g| Direct::forward(g, BLOCK), |g| Direct::forward(g, 1), Rows::forward, Winograd::forward,
+    Forward: |g| Direct::forward(g, BLOCK), |g| Plan::Direct(Direct::forward(g, 1)), Rows::forward, Winograd::forward,
         |g| Plan::Direct(Direct::forward(g, BLOCK))
 }
 
 pass! {
     /// The gradient for the input.
-    InputGradient: Direct::input_gradient, Direct::input_gradient, Rows::input_gradient, Winograd::input_gradient,
+    InputGradient: Direct::input_gradient, Picture::or_tile, Rows::input_gradient, Winograd::input_gradient,
         |g| Plan::Phases(Phases::input_gradient(g))
 }
 
@@ -178,6 +183,7 @@ impl Forward {
             Plan::Rows(plan) => plan.pack(weight, packed, start),
             Plan::Winograd(plan) => plan.pack(cpu, weight, packed, start),
             Plan::Phases(plan) => plan.pack(cpu, weight, packed, start),
+            Plan::Picture(plan) => plan.pack(cpu, weight, packed, start),
         }
     }
 
@@ -200,6 +206,7 @@ impl Forward {
             Plan::Rows(plan) => plan.run(cpu, x, packed, epilogue, y),
             Plan::Winograd(plan) => plan.run(cpu, x, packed, epilogue, y, scratch),
             Plan::Phases(plan) => plan.run(cpu, x, packed, epilogue, y, scratch),
+            Plan::Picture(plan) => plan.run(cpu, x, packed, epilogue, y, scratch),
         }
     }
 }
@@ -218,6 +225,7 @@ impl InputGradient {
             Plan::Rows(plan) => plan.pack(weight, packed, start),
             Plan::Winograd(plan) => plan.pack(cpu, weight, packed, start),
             Plan::Phases(plan) => plan.pack(cpu, weight, packed, start),
+            Plan::Picture(plan) => plan.pack(cpu, weight, packed, start),
         }
     }
 
@@ -248,6 +256,7 @@ impl InputGradient {
             Plan::Rows(plan) => plan.run(cpu, dy, packed, epilogue, dx),
             Plan::Winograd(plan) => plan.run(cpu, dy, packed, epilogue, dx, scratch),
             Plan::Phases(plan) => plan.run(cpu, dy, packed, epilogue, dx, scratch),
+            Plan::Picture(plan) => plan.run(cpu, dy, packed, epilogue, dx, scratch),
         }
     }
 }
