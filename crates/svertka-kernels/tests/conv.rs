@@ -103,6 +103,14 @@ fn named() -> Vec<(&'static str, ConvGeometry)> {
             "depthwise, stride and dilation",
             geometry([1, 10, 10, 10], [1, 9, 61], [1, 2, 4], [1, 3, 4], [1, 2, 6], [(0, 0), (1, 1), (9, 7)]),
         ),
+        (
+            "depthwise, taps in two pieces",
+            geometry([2, 9, 9, 9], [1, 3, 29], [1, 2, 12], one, one, [(0, 0), (1, 0), (5, 9)]),
+        ),
+        (
+            "depthwise, kernel wider than the row",
+            geometry([3, 10, 10, 10], [1, 4, 3], [1, 3, 7], one, one, [(0, 0), (1, 1), (3, 4)]),
+        ),
         ("depthwise, multiplier", geometry([2, 5, 10, 5], [1, 6, 7], [1, 3, 3], one, one, same)),
         (
             "large enough for slices and chunks",
@@ -133,6 +141,10 @@ fn named() -> Vec<(&'static str, ConvGeometry)> {
         (
             "phases in many chunks",
             geometry([3, 16, 33, 1], [1, 76, 94], [1, 4, 4], [1, 2, 2], one, [(0, 0), (0, 3), (1, 2)]),
+        ),
+        (
+            "pointwise, many panels, images that do not fill a chunk",
+            geometry([11, 20, 150, 1], [1, 6, 9], one, one, one, none),
         ),
         ("empty batch", geometry([0, 3, 5, 1], [1, 4, 5], [1, 3, 3], one, one, same)),
     ]

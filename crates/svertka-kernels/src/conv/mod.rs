@@ -5,8 +5,9 @@
 //! until `pack` arranges them for one pass.
 //!
 //! Each algorithm is one file: `direct.rs`, with its weight gradient in `weight_gradient.rs`; `rows.rs` for depthwise layers and small groups
-//! (`grouped.rs` says which; `depthwise.rs` has the weight gradient); and `winograd.rs`, whose transforms are in `squares.rs`, whose stages, weights
-//! and weight gradient have files beside it, and which `phases.rs` does for transposed layers of stride 2. They share the loops of `tile.rs`, the tables of `windows.rs`, where padding, stride and dilation are turned into
+//! (`grouped.rs` says which; `depthwise.rs` has the weight gradient); `winograd.rs`, whose transforms are in `squares.rs`, whose stages, weights
+//! and weight gradient have files beside it, and which `phases.rs` does for transposed layers of stride 2; and `picture.rs`, the input gradient of
+//! strided first layers. They share the loops of `tile.rs`, the tables of `windows.rs`, where padding, stride and dilation are turned into
 //! offsets so that no algorithm mentions them, and,
 //! for weight gradients, the walk of `sweep.rs`. Sums have one order, whatever the number of threads and the place of an image in its batch.
 //! Taps on padding are left out of the sum, so not even an infinite weight meets a padded zero.
@@ -33,6 +34,7 @@ mod depthwise;
 mod direct;
 mod grouped;
 mod phases;
+mod picture;
 mod row_tile;
 mod rows;
 mod squares;
@@ -54,6 +56,7 @@ use crate::layout::BLOCK;
 use depthwise::DepthwiseWeightGradient;
 use direct::Direct;
 use phases::Phases;
+use picture::Picture;
 use rows::{Factors, Rows};
 use squares::Axis;
 use weight_gradient::DirectWeightGradient;
@@ -67,6 +70,7 @@ enum Plan {
     Rows(Rows),
     Winograd(Box<Winograd>),
     Phases(Phases),
+    Picture(Box<Picture>),
 }
 
 /// Constructors that the two passes with packed weights share.
@@ -99,7 +103,7 @@ macro_rules! pass {
             fn planned(geometry: &ConvGeometry, algorithm: Algorithm) -> Self {
                 let plan = match algorithm {
                     Algorithm::Direct => Plan::Direct($direct(geometry)),
-                    Algorithm::Plain => Plan::Direct($plain(geometry)),
+                    Algorithm::Plain => $plain(geometry),
                     Algorithm::Depthwise => Plan::Rows($rows(geometry, Factors::Own)),
                     Algorithm::Grouped => Plan::Rows($rows(geometry, grouped::factors(geometry))),
                     Algorithm::WinogradTwo => Plan::Winograd(Box::new($winograd(geometry, Axis::Two))),
@@ -127,6 +131,7 @@ macro_rules! pass {
                     Plan::Rows(plan) => plan.packed_len(),
                     Plan::Winograd(plan) => plan.packed_len(),
                     Plan::Phases(plan) => plan.packed_len(),
+                    Plan::Picture(plan) => plan.packed_len(),
                 }
             }
 
@@ -136,6 +141,7 @@ macro_rules! pass {
                     Plan::Direct(_) | Plan::Rows(_) => 0,
                     Plan::Winograd(plan) => plan.scratch_len(threads),
                     Plan::Phases(plan) => plan.scratch_len(threads),
+                    Plan::Picture(plan) => plan.scratch_len(),
                 }
             }
         }
@@ -144,13 +150,13 @@ macro_rules! pass {
 
 pass! {
     /// `y = epilogue(x * weight)`.
-    Forward: |g| Direct::forward(g, BLOCK), |g| Direct::forward(g, 1), Rows::forward, Winograd::forward,
+    Forward: |g| Direct::forward(g, BLOCK), |g| Plan::Direct(Direct::forward(g, 1)), Rows::forward, Winograd::forward,
         |g| Plan::Direct(Direct::forward(g, BLOCK))
 }
 
 pass! {
     /// The gradient for the input.
-    InputGradient: Direct::input_gradient, Direct::input_gradient, Rows::input_gradient, Winograd::input_gradient,
+    InputGradient: Direct::input_gradient, Picture::or_tile, Rows::input_gradient, Winograd::input_gradient,
         |g| Plan::Phases(Phases::input_gradient(g))
 }
 
@@ -181,6 +187,7 @@ impl Forward {
             Plan::Rows(plan) => plan.pack(weight, packed, start),
             Plan::Winograd(plan) => plan.pack(cpu, weight, packed, start),
             Plan::Phases(plan) => plan.pack(cpu, weight, packed, start),
+            Plan::Picture(plan) => plan.pack(cpu, weight, packed, start),
         }
     }
 
@@ -203,6 +210,7 @@ impl Forward {
             Plan::Rows(plan) => plan.run(cpu, x, packed, epilogue, y),
             Plan::Winograd(plan) => plan.run(cpu, x, packed, epilogue, y, scratch),
             Plan::Phases(plan) => plan.run(cpu, x, packed, epilogue, y, scratch),
+            Plan::Picture(plan) => plan.run(cpu, x, packed, epilogue, y, scratch),
         }
     }
 }
@@ -221,6 +229,7 @@ impl InputGradient {
             Plan::Rows(plan) => plan.pack(weight, packed, start),
             Plan::Winograd(plan) => plan.pack(cpu, weight, packed, start),
             Plan::Phases(plan) => plan.pack(cpu, weight, packed, start),
+            Plan::Picture(plan) => plan.pack(cpu, weight, packed, start),
         }
     }
 
@@ -251,6 +260,7 @@ impl InputGradient {
             Plan::Rows(plan) => plan.run(cpu, dy, packed, epilogue, dx),
             Plan::Winograd(plan) => plan.run(cpu, dy, packed, epilogue, dx, scratch),
             Plan::Phases(plan) => plan.run(cpu, dy, packed, epilogue, dx, scratch),
+            Plan::Picture(plan) => plan.run(cpu, dy, packed, epilogue, dx, scratch),
         }
     }
 }

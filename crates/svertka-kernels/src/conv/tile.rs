@@ -2,7 +2,7 @@
 //!
 //! [`tile`] multiplies scalars of `a` with vectors of `b`; by the choice of the two it is the forward pass (pixels and packed weights), the
 //! input gradient (the same, transposed), the weight gradient (input channels and output gradients, summed over pixels) and the matrix
-//! product. [`lane_tile`] multiplies vectors with vectors: weight gradients of depthwise layers, where channels do not mix.
+//! product.
 //!
 //! Sums run over steps and then over `k`, in one order for every number of rows, so results do not depend on how pixels are cut into tiles.
 
@@ -14,9 +14,6 @@ use crate::threads::share;
 /// one more and LLVM spills in the loop. On NEON, 24 sums, a panel of 4 and a scalar are 29 of 32. On AVX-512, where a panel is one register, the six
 /// sums are three quarters of the products that two units of latency four have in flight. `.ci/spills` reads the loops of each.
 pub(crate) const ROWS: usize = 6;
-
-/// Rows of the largest [`lane_tile`]: more sums than the FMA units have in flight, and a 3x3 weight gradient in one piece.
-pub(crate) const LANE_ROWS: usize = 9;
 
 /// Output channels of one panel: two vectors.
 pub(crate) const PANEL: usize = 16;
@@ -225,51 +222,6 @@ unsafe fn product<S: Simd, R: Row<S>, const MR: usize, const NV: usize>(
     for (sum, a) in sum.iter_mut().zip(a) {
         // SAFETY: the caller's promise.
         *sum = sum.fma(s, unsafe { *a.add(at_a) }, row);
-    }
-}
-
-/// `acc[i] += sum over steps and k of vector(a[i] + step.a + k * stride_a) * vector(b + step.b + k * stride_b)`.
-///
-/// # Safety
-/// Each named vector is readable.
-#[inline(always)]
-pub(crate) unsafe fn lane_tile<S: Simd, const MR: usize>(
-    s: S,
-    acc: &mut [S::V; MR],
-    a: [*const f32; MR],
-    b: *const f32,
-    steps: &[Step],
-    (stride_a, stride_b): (usize, usize),
-) {
-    let mut sum = *acc;
-    for step in steps {
-        for k in 0..step.k {
-            // SAFETY: the caller's promise.
-            unsafe { lane_product(s, &mut sum, &a, b, step.a + k * stride_a, step.b + k * stride_b) };
-        }
-    }
-    *acc = sum;
-}
-
-/// One `k` of [`lane_tile`].
-///
-/// # Safety
-/// The vectors of `a` at `at_a` and of `b` at `at_b` are readable.
-#[inline(always)]
-unsafe fn lane_product<S: Simd, const MR: usize>(
-    s: S,
-    sum: &mut [S::V; MR],
-    a: &[*const f32; MR],
-    b: *const f32,
-    at_a: usize,
-    at_b: usize,
-) {
-    // SAFETY: the caller's promise.
-    let b = unsafe { s.load(b.add(at_b)) };
-    for (sum, a) in sum.iter_mut().zip(a) {
-        // SAFETY: the caller's promise.
-        let a = unsafe { s.load(a.add(at_a)) };
-        *sum = s.fma(a, b, *sum);
     }
 }
 

@@ -3,68 +3,111 @@
 //!
 //! With six or more input channels, the rows of a tile share their tap, and the cells are all that reach it. With fewer, rows mix taps, and
 //! the cells are a class that reaches all of these.
+//!
+//! A strided window of one cell reads few cells of `x`, and each again for every panel. They are copied beside each other first.
 
 use std::ops::Range;
 
 use super::direct::Side;
-use super::sweep::{Chunk, Sweep, SweepPart};
+use super::sweep::{Chunk, Parts, Sweep, SweepPart};
 use super::tile::{PANEL, ROWS, add_cells, pieces, tile, with_rows};
-use super::windows::{Tap, parts_by_class, parts_by_tap};
+use super::windows::{Tap, forward, parts_by_class, parts_by_tap};
 use crate::cpu::{Cpu, WithSimd};
-use crate::geometry::ConvGeometry;
+use crate::geometry::{ConvGeometry, Window};
 use crate::layout::{BLOCK, blocked_len};
 use crate::simd::Simd;
 use crate::threads::SharedMut;
 
-/// Rows that a job should have at least, so that a chunk of `dy` is used that often.
-const JOB_ROWS: usize = 9 * ROWS;
+/// Rows and panels of a job: a chunk of `dy` is used by each row tile, a chunk of `x` by each panel, and all sums lie in the second-level cache beside
+/// the two. Fewer, and a large `x` would come from memory for every panel.
+const JOB_ROWS: usize = 16 * ROWS;
+const JOB_PANELS: usize = 8;
 
 #[derive(Debug)]
 pub(crate) struct DirectWeightGradient {
+    /// That of the caller, but where cells are picked that of the picked ones.
     geometry: ConvGeometry,
+    /// Where cells are picked, those of the caller's `x`, and for each output cell the one that it reads.
+    picked: Option<(usize, Vec<usize>)>,
     x: Side,
     taps: usize,
     sweep: Sweep,
+    parts: Parts,
     jobs: Vec<Job>,
-    /// Sums of the largest job: `rows x PANEL`, then `PANEL` of the bias.
+    /// Sums of the largest job: for each panel `PANEL` of the bias, then `rows x PANEL`.
     sums: usize,
 }
 
-/// A block of the gradient: 16 output channels and some input channels, with all taps.
-#[derive(Debug)]
+/// A block of the gradient: some panels of 16 output channels and some input channels, with all taps.
+#[derive(Clone, Debug)]
 struct Job {
-    panel: usize,
+    panels: Range<usize>,
     channels: Range<usize>,
-    /// Whether this job sums the bias gradient of the panel.
+    /// Whether this job sums the bias gradient of the panels.
     bias: bool,
+}
+
+impl Job {
+    /// Sums of one panel.
+    fn panel_sums(&self, taps: usize) -> usize {
+        (1 + self.channels.len() * taps) * PANEL
+    }
 }
 
 impl DirectWeightGradient {
     /// The gradient from an `x` of `lanes` channels side by side.
     pub(crate) fn new(geometry: &ConvGeometry, lanes: usize) -> Self {
+        let window = &geometry.window;
+        if lanes == BLOCK
+            && window.kernel == [1; 3]
+            && window.padding == [(0, 0); 3]
+            && window.stride != [1; 3]
+        {
+            // Without padding each output cell reads one cell of the input.
+            let cells = forward(geometry).into_iter().flat_map(|class| class.cells).map(|cell| cell.read);
+            let picked = (geometry.input.iter().product(), cells.collect());
+            let dense = ConvGeometry { input: geometry.output, window: Window::default(), ..*geometry };
+            return Self { picked: Some(picked), ..Self::new(&dense, lanes) };
+        }
         let &ConvGeometry { in_channels, out_channels, groups, .. } = geometry;
         let taps: usize = geometry.window.kernel.iter().product();
         let (group_in, group_out) = (in_channels / groups, out_channels / groups);
         let job_channels = JOB_ROWS.div_ceil(taps).next_multiple_of(ROWS);
+        // Panels side by side that cover the same groups.
+        let mut sets: Vec<(Range<usize>, Range<usize>)> = vec![];
+        for panel in 0..out_channels.div_ceil(PANEL) {
+            let last = ((panel + 1) * PANEL).min(out_channels) - 1;
+            let covered = panel * PANEL / group_out * group_in..(last / group_out + 1) * group_in;
+            match sets.last_mut() {
+                Some((panels, channels)) if *channels == covered => panels.end += 1,
+                _ => sets.push((panel..panel + 1, covered)),
+            }
+        }
         let mut jobs: Vec<Job> = vec![];
-        for first in (0..out_channels).step_by(PANEL) {
-            let last = (first + PANEL).min(out_channels) - 1;
-            let (start, end) = (first / group_out * group_in, (last / group_out + 1) * group_in);
-            jobs.extend(pieces(end - start, job_channels).map(|piece| Job {
-                panel: first / PANEL,
-                channels: start + piece.start..start + piece.end,
-                bias: piece.start == 0,
-            }));
+        for (panels, channels) in sets {
+            for set in pieces(panels.len(), JOB_PANELS) {
+                jobs.extend(pieces(channels.len(), job_channels).map(|piece| Job {
+                    panels: panels.start + set.start..panels.start + set.end,
+                    channels: channels.start + piece.start..channels.start + piece.end,
+                    bias: piece.start == 0,
+                }));
+            }
         }
         let most = jobs.iter().map(|job| job.channels.len()).max().unwrap_or(0);
         let parts = if most < ROWS { parts_by_class(geometry) } else { parts_by_tap(geometry) };
-        let sweep = Sweep::new(geometry, parts, jobs.len(), lanes);
+        let sums = jobs.iter().map(|job| job.panels.len() * job.panel_sums(taps)).max().unwrap_or(0);
+        let sweep = Sweep::new(geometry, geometry.output.iter().product(), jobs.len());
+        let parts = Parts::new(geometry, &sweep, parts, lanes);
         let x = Side { channels: in_channels, cells: geometry.input.iter().product(), lanes };
-        Self { geometry: *geometry, x, taps, sweep, jobs, sums: (most * taps + 1) * PANEL }
+        Self { geometry: *geometry, picked: None, x, taps, sweep, parts, jobs, sums }
     }
 
     pub(crate) fn scratch_len(&self, threads: usize) -> usize {
-        self.sweep.scratch_len(threads, self.jobs.len(), self.sums)
+        self.picked_len() + self.sweep.scratch_len(threads, self.jobs.len(), self.sums)
+    }
+
+    fn picked_len(&self) -> usize {
+        self.picked.as_ref().map_or(0, |_| self.geometry.batch * self.x.image_len())
     }
 
     pub(crate) fn run(
@@ -77,6 +120,23 @@ impl DirectWeightGradient {
         scratch: &mut [f32],
     ) {
         let g = &self.geometry;
+        let (dense, scratch) = scratch.split_at_mut(self.picked_len());
+        let x = match &self.picked {
+            Some((in_cells, cells)) => {
+                assert_eq!(x.len(), blocked_len(g.batch, g.in_channels, *in_cells), "x");
+                let out = SharedMut::new(dense);
+                cpu.threads.run(g.batch * self.x.blocks(), |block, _| {
+                    let (x, len) = (&x[block * in_cells * BLOCK..], cells.len() * BLOCK);
+                    // SAFETY: each job has its own block.
+                    let out = unsafe { out.slice(block * len, len) };
+                    for (out, cell) in out.chunks_exact_mut(BLOCK).zip(cells) {
+                        out.copy_from_slice(&x[cell * BLOCK..][..BLOCK]);
+                    }
+                });
+                &*dense
+            }
+            None => x,
+        };
         assert_eq!(x.len(), g.batch * self.x.image_len(), "x");
         assert_eq!(dy.len(), blocked_len(g.batch, g.out_channels, g.output.iter().product()), "dy");
         assert_eq!(dw.len(), g.weight_len(), "dw");
@@ -107,25 +167,28 @@ impl DirectWeightGradient {
     fn finish(&self, job: &Job, sums: &[f32], dw: &SharedMut<'_>, db: Option<&SharedMut<'_>>) {
         let &ConvGeometry { in_channels, out_channels, groups, .. } = &self.geometry;
         let (group_in, group_out) = (in_channels / groups, out_channels / groups);
-        let lanes = PANEL.min(out_channels - job.panel * PANEL);
-        for lane in 0..lanes {
-            let out_channel = job.panel * PANEL + lane;
-            let group = out_channel / group_out * group_in;
-            let channels = job.channels.start.max(group)..job.channels.end.min(group + group_in);
-            if !channels.is_empty() {
-                let start = (out_channel * group_in + channels.start - group) * self.taps;
-                // SAFETY: no other job has these output and input channels.
-                let dw = unsafe { dw.slice(start, channels.len() * self.taps) };
-                let first = (channels.start - job.channels.start) * self.taps;
-                for (dw, row) in dw.iter_mut().zip(sums[first * PANEL..].chunks_exact(PANEL)) {
-                    *dw = row[lane];
+        for (panel, sums) in job.panels.clone().zip(sums.chunks_exact(job.panel_sums(self.taps))) {
+            let (bias, sums) = sums.split_at(PANEL);
+            let lanes = PANEL.min(out_channels - panel * PANEL);
+            for lane in 0..lanes {
+                let out_channel = panel * PANEL + lane;
+                let group = out_channel / group_out * group_in;
+                let channels = job.channels.start.max(group)..job.channels.end.min(group + group_in);
+                if !channels.is_empty() {
+                    let start = (out_channel * group_in + channels.start - group) * self.taps;
+                    // SAFETY: no other job has these output and input channels.
+                    let dw = unsafe { dw.slice(start, channels.len() * self.taps) };
+                    let first = (channels.start - job.channels.start) * self.taps;
+                    for (dw, row) in dw.iter_mut().zip(sums[first * PANEL..].chunks_exact(PANEL)) {
+                        *dw = row[lane];
+                    }
                 }
             }
-        }
-        if let (Some(db), true) = (db, job.bias) {
-            // SAFETY: one job of each panel has the bias.
-            let db = unsafe { db.slice(job.panel * PANEL, lanes) };
-            db.copy_from_slice(&sums[self.sums - PANEL..][..lanes]);
+            if let (Some(db), true) = (db, job.bias) {
+                // SAFETY: one job of each panel has the bias.
+                let db = unsafe { db.slice(panel * PANEL, lanes) };
+                db.copy_from_slice(&bias[..lanes]);
+            }
         }
     }
 }
@@ -145,38 +208,54 @@ impl WithSimd for Add<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) {
-        if self.job.panel * PANEL + BLOCK < self.plan.geometry.out_channels {
-            self.chunks::<S, 2>(s);
-        } else {
-            self.chunks::<S, 1>(s);
+    fn with_simd<S: Simd>(mut self, s: S) {
+        while let Some(chunk) = self.chunks.next() {
+            for panel in self.job.panels.clone() {
+                if panel * PANEL + BLOCK < self.plan.geometry.out_channels {
+                    self.panel::<S, 2>(s, &chunk, panel);
+                } else {
+                    self.panel::<S, 1>(s, &chunk, panel);
+                }
+            }
         }
     }
 }
 
 impl Add<'_> {
-    /// `NV` blocks of output channels.
+    /// One chunk of a panel of `NV` blocks of output channels.
     #[inline(always)]
-    fn chunks<S: Simd, const NV: usize>(mut self, s: S) {
-        while let Some(chunk) = self.chunks.next() {
-            for group in pieces(self.job.channels.len(), ROWS) {
-                for part in &self.plan.sweep.parts {
-                    for piece in pieces(group.len() * part.taps.len(), ROWS) {
-                        let first = group.start * part.taps.len() + piece.start;
-                        with_rows!(piece.len(), MR in [1 2 3 4 5 6] => {
-                            // SAFETY: `run` has checked the lengths that the tables were made for.
-                            unsafe { self.tile::<S, MR, NV>(s, &chunk, part, first) }
-                        });
-                    }
+    fn panel<S: Simd, const NV: usize>(&mut self, s: S, chunk: &Chunk, panel: usize) {
+        let dy = std::array::from_fn(|j| {
+            let (g, cells) = (&self.plan.geometry, self.plan.geometry.output.iter().product());
+            blocked_len(chunk.images.start, g.out_channels, cells) + (panel * PANEL + j * BLOCK) * cells
+        });
+        let sums = (panel - self.job.panels.start) * self.job.panel_sums(self.plan.taps);
+        for group in pieces(self.job.channels.len(), ROWS) {
+            for part in &self.plan.parts.parts {
+                for piece in pieces(group.len() * part.taps.len(), ROWS) {
+                    let first = group.start * part.taps.len() + piece.start;
+                    with_rows!(piece.len(), MR in [1 2 3 4 5 6] => {
+                        // SAFETY: `run` has checked the lengths that the tables were made for.
+                        unsafe { self.tile::<S, MR, NV>(s, chunk, part, first, dy, sums + PANEL) }
+                    });
                 }
             }
-            if self.bias {
-                self.add_bias::<S, NV>(s, &chunk);
+        }
+        if self.bias {
+            let g = &self.plan.geometry;
+            let image_len = blocked_len(1, g.out_channels, g.output.iter().product());
+            for image in 0..chunk.images.len() {
+                for (j, dy) in dy.iter().enumerate() {
+                    let block = &self.dy[dy + image * image_len..];
+                    let cells = &block[chunk.units.start * BLOCK..chunk.units.end * BLOCK];
+                    add_cells(s, cells, &mut self.sums[sums + j * BLOCK..]);
+                }
             }
         }
     }
 
-    /// Rows `first..first + MR` of the products (channel of the job, tap of the part).
+    /// Rows `first..first + MR` of the products (channel of the job, tap of the part) for the panel whose blocks start at `dy` in the first image of
+    /// the chunk, and whose products are summed from `sums` on.
     ///
     /// # Safety
     /// `x` and `dy` have the lengths that the plan was made for.
@@ -187,6 +266,8 @@ impl Add<'_> {
         chunk: &Chunk,
         part: &SweepPart,
         first: usize,
+        dy: [usize; NV],
+        sums: usize,
     ) {
         let plan = self.plan;
         let (mut channel, mut tap) = (first / part.taps.len(), first % part.taps.len());
@@ -194,12 +275,11 @@ impl Add<'_> {
         let rows: [(usize, usize); MR] = std::array::from_fn(|_| {
             let read = self.job.channels.start + channel;
             let Tap { index, read: beyond } = part.taps[tap];
-            let row = (channel * plan.taps + index) * PANEL;
+            let row = sums + (channel * plan.taps + index) * PANEL;
             (channel, tap) = if tap + 1 < part.taps.len() { (channel, tap + 1) } else { (channel + 1, 0) };
             (plan.x.at(read, beyond), row)
         });
-        let steps = &plan.sweep.steps[part.steps[chunk.piece].clone()];
-        // SAFETY: offsets of the tables stay inside an image, and sums have a row for each channel and tap.
+        // SAFETY: offsets of the tables stay inside the images, and sums have a row for each channel and tap.
         unsafe {
             let sums = self.sums.as_mut_ptr();
             let mut acc = [[s.splat(0.0); NV]; MR];
@@ -208,36 +288,14 @@ impl Add<'_> {
                     *acc = s.load(sums.add(row.1 + j * BLOCK));
                 }
             }
-            for image in chunk.images.clone() {
-                let x = self.x.as_ptr().wrapping_add(image * plan.x.image_len());
-                let a = std::array::from_fn(|i| x.wrapping_add(rows[i].0));
-                let b = std::array::from_fn(|j| self.dy.as_ptr().wrapping_add(self.block(image, j)));
-                tile(s, &mut acc, a, b, steps, plan.sweep.strides);
-            }
+            let x = self.x.as_ptr().wrapping_add(chunk.images.start * plan.x.image_len());
+            let a = std::array::from_fn(|i| x.wrapping_add(rows[i].0));
+            let b = std::array::from_fn(|j| self.dy.as_ptr().wrapping_add(dy[j]));
+            tile(s, &mut acc, a, b, plan.parts.steps(chunk, part), plan.parts.strides);
             for (acc, row) in acc.iter().zip(&rows) {
                 for (j, acc) in acc.iter().enumerate() {
                     s.store(sums.add(row.1 + j * BLOCK), *acc);
                 }
-            }
-        }
-    }
-
-    /// Where block `j` of the panel of the job starts in `dy`.
-    #[inline(always)]
-    fn block(&self, image: usize, j: usize) -> usize {
-        let g = &self.plan.geometry;
-        let cells = g.output.iter().product();
-        blocked_len(image, g.out_channels, cells) + (self.job.panel * PANEL + j * BLOCK) * cells
-    }
-
-    #[inline(always)]
-    fn add_bias<S: Simd, const NV: usize>(&mut self, s: S, chunk: &Chunk) {
-        let bias = self.sums.len() - PANEL;
-        for image in chunk.images.clone() {
-            for j in 0..NV {
-                let block = &self.dy[self.block(image, j)..];
-                let cells = &block[chunk.cells.start * BLOCK..chunk.cells.end * BLOCK];
-                add_cells(s, cells, &mut self.sums[bias + j * BLOCK..]);
             }
         }
     }

@@ -20,6 +20,7 @@ pub(crate) struct Cell {
 }
 
 /// Cells of the written side that reach the same taps of the read side.
+#[derive(Debug)]
 pub(crate) struct Class {
     pub(crate) taps: Vec<Tap>,
     /// Row-major.
