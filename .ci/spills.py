@@ -11,18 +11,25 @@ import re
 import subprocess
 import sys
 
-# Work of a blocked activation, of squares and of phases; `direct::Job<true>` reads plain pictures by another loop.
-KERNELS = ["conv::direct::Job<false>", "conv::winograd_stages::Products", "conv::phases::Products"]
+# Work of a blocked activation, of squares and of phases, and of weight gradients, whose loop runs over cells and is not unrolled; `direct::Job<true>` reads
+# plain pictures by another loop. Whether blocks are unrolled:
+KERNELS = {
+    "conv::direct::Job<false>": True,
+    "conv::winograd_stages::Products": True,
+    "conv::phases::Products": True,
+    "conv::weight_gradient::Add": False,
+}
 
 # For each architecture: a fused multiply-add, a vector register, an access to the stack, the frame pointer's setup and an access through it, and a jump.
-# For each instruction set: multiply-adds in a row, which are six rows of sixteen by the lanes of a register, times eight where a block is unrolled.
+# For each instruction set: multiply-adds in a row, which are six rows of sixteen by the lanes of a register, and how many times that where blocks are
+# unrolled.
 X86 = {
     "product": r"vfn?madd\w+ps\b",
     "vector": r"%[xyz]mm",
     "stack": r"\(%rsp[,)]",
     "frame": (r"mov\s+%rsp,%rbp\b", r"\(%rbp[,)]"),
     "jump": r"j\w+\s+([0-9a-f]+)",
-    "in_a_row": {"avx2": 96, "avx512": 48},
+    "in_a_row": {"avx2": (12, 8), "avx512": (6, 8)},
 }
 ARM = {
     "product": r"fmla\s+v\d+\.4s",
@@ -30,7 +37,7 @@ ARM = {
     "stack": r"\[sp\b",
     "frame": (r"(mov|add)\s+x29, sp\b", r"\[x29\b"),
     "jump": r"(?:b|b\.\w+|cbn?z\s+\w+,|tbn?z\s+\w+, #\w+,)\s+([0-9a-f]+)",
-    "in_a_row": {"neon": 24},
+    "in_a_row": {"neon": (24, 1)},
 }
 
 
@@ -84,8 +91,9 @@ def spills(architecture, code, loop):
 def main():
     architecture, found = functions(*sys.argv[1:])
     failed = False
-    for isa, products in architecture["in_a_row"].items():
-        for kernel in KERNELS:
+    for isa, (products_of_step, steps) in architecture["in_a_row"].items():
+        for kernel, unrolled in KERNELS.items():
+            products = products_of_step * (steps if unrolled else 1)
             name = re.compile(rf"<svertka_kernels::simd::{isa}::\w+>::run::inner::<svertka_kernels::{re.escape(kernel)}>")
             loops = [
                 (code, loop)
