@@ -47,7 +47,7 @@ impl Cache {
     }
 }
 
-/// `1,000 pictures from FILE, 20 more decoded into it`
+/// `1,000 pictures from FILE`, or what else became of them.
 pub(crate) fn cache_fact(CacheUse { path, reused, decoded, problem }: &CacheUse) -> String {
     let file = path.display();
     match (*reused, *decoded) {

@@ -257,7 +257,7 @@ impl Pictures {
     pub(super) fn read(&self, place: usize, digest: u64) -> Option<Vec<u8>> {
         let mut pixels = vec![0; self.len];
         self.mapping.read(HEADER + place * self.len, &mut pixels);
-        let right = fnv(FNV_OFFSET, &pixels) == digest;
+        let right = super::split::digest(&pixels) == digest;
         if !right {
             // So that the next opening makes it again; where that fails, the picture is decoded then too.
             let _ = fs::remove_file(&self.path);

@@ -10,7 +10,7 @@ use svertka_formats::picture::{self, EXTENSIONS, Picture};
 
 use super::cache::{Cache, CacheUse, Decoded};
 use super::dataset::{OpenOptions, Parts, Skipped};
-use super::split::{FNV_OFFSET, Names, Pixels, Store, fnv};
+use super::split::{Names, Pixels, Store, digest};
 use super::{Preprocessing, parallel};
 use crate::error::{Error, Result};
 
@@ -345,7 +345,7 @@ impl Load<'_> {
         let picture = self.files.decode(item)?;
         let native = native(&picture);
         let pixels = self.frame.fit(picture)?.data;
-        Ok((Decoded { native, digest: fnv(FNV_OFFSET, &pixels) }, pixels))
+        Ok((Decoded { native, digest: digest(&pixels) }, pixels))
     }
 
     /// Ends the cache; `stores`, one after another, then have their pictures there.
