@@ -196,7 +196,6 @@ fn weight_gradients_err_as_little_as_their_class_says() {
             (error / sequential).powi(2)
         });
         let ratio = (squares.sum::<f64>() / SHAPES as f64).sqrt();
-        println!("{algorithm:?}: {ratio}");
         assert!(ratio <= bound, "{algorithm:?}: {ratio} times the error");
     }
 }
