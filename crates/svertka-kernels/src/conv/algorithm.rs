@@ -13,7 +13,7 @@ pub enum Algorithm {
     /// The register tile over any geometry.
     Direct,
     /// The same with a plain `x`: for pictures, whose few channels would leave most lanes of a block empty. The input gradient is that of
-    /// [`Algorithm::Direct`], or of squares of cells where there is a stride.
+    /// [`Algorithm::Direct`], or of squares of cells where there is a stride of no more than the window.
     Plain,
     /// Vectors of channels that do not mix: as many groups as input and output channels.
     Depthwise,

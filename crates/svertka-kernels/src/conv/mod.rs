@@ -10,7 +10,8 @@
 //! strided first layers. They share the loops of `tile.rs`, the tables of `windows.rs`, where padding, stride and dilation are turned into
 //! offsets so that no algorithm mentions them, and,
 //! for weight gradients, the walk of `sweep.rs`. Sums have one order, whatever the number of threads and the place of an image in its batch.
-//! Taps on padding are left out of the sum, so not even an infinite weight meets a padded zero.
+//! The tile leaves taps on padding out of the sum, so that not even an infinite weight meets a padded zero; transformed squares, the cells of `picture.rs`
+//! and the rows of depthwise weight gradients do meet zeros, and are finite where all values are.
 //!
 //! ```
 //! use svertka_kernels::{Buffer, Cpu, conv::Forward, epilogue::Epilogue, geometry::{ConvGeometry, Window}, layout};

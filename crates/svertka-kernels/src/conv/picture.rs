@@ -3,7 +3,8 @@
 //! A written panel has 16 lanes, of which three or four channels leave most without work. Cell `r` of square `q` reads output cells `q + e` with taps
 //! `r + padding - stride * e`: the squares are a convolution without stride over `dy`, with four lanes for each of their cells, in which taps that some cell
 //! of a square has not are zeros. It goes to scratch memory by the tile, and from there each cell to its place. For 7 x 7 of stride 2 and three channels
-//! 49 of 64 taps and 12 of 16 lanes are real, where the tile alone has three lanes of eight. As groups in a panel do, a zero meets what its lane does not reach.
+//! 49 of 64 taps and 12 of 16 lanes are real, where the tile alone has three lanes of eight. As groups in a panel do, a zero meets what its lane does not reach:
+//! what is not finite in `dy` is so in all cells of the squares that read it.
 
 use super::Plan;
 use super::direct::Direct;
@@ -40,7 +41,10 @@ impl Picture {
     fn new(geometry: &ConvGeometry) -> Option<Self> {
         let Window { kernel, stride, dilation, padding } = geometry.window;
         let cells: usize = stride.iter().product();
-        if geometry.groups != 1
+        // With windows smaller than the stride most of a square is not read at all.
+        let dense = (0..3).all(|axis| kernel[axis] >= stride[axis]);
+        if !dense
+            || geometry.groups != 1
             || geometry.in_channels > LANES
             || !(2..=4).contains(&cells)
             || dilation != [1; 3]
