@@ -245,7 +245,7 @@ fn wrong_calls_are_told() {
         (&["--train"], 2, "required arguments were not provided"),
         (&["lenet5", "--train", "--accuracy", "fast"], 2, "cannot be used with"),
         (&["conv4 gmp", "--train"], 1, "error: train: network: expected an output N x classes"),
-        (&["lenet9"], 1, "error: network: name: expected small, lenet5, "),
+        (&["lenet9"], 1, "error: network: name: expected small, resnet9, lenet5, "),
         (&["missing.onnx"], 1, "error: missing.onnx: "),
     ];
     for (args, expected, words) in lines {

@@ -337,7 +337,7 @@ const BAD: &[(&[&str], i32, &str)] = &[
     (&["predict", "run/model.onnx", "zero.png", "--shard", "3/2"], 2, "error: invalid value '3/2' for '--shard <I/N>': expected a share from 1/2 to 2/2\n\nFor more information, try '--help'.\n"),
     (&["eval", "run/model.onnx", "one"], 1, "error: one: class: expected one of: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, received cat\n"),
     (&["eval", "run/model.onnx", "idx"], 1, "error: idx/train-images-idx3-ubyte: IDX: data: expected 32 bytes for shape [2, 4, 4], received 9 bytes\n"),
-    (&["inspect", "resnet19"], 1, "error: network: name: expected small, lenet5, alexnet, vgg11, vgg16, resnet18, resnet34, resnet50, mobilenet-v1, mobilenet-v2, or layers such as \"conv32 relu pool2 linear10\", received \"resnet19\"\n"),
+    (&["inspect", "resnet19"], 1, "error: network: name: expected small, resnet9, lenet5, alexnet, vgg11, vgg16, resnet18, resnet34, resnet50, mobilenet-v1, mobilenet-v2, or layers such as \"conv32 relu pool2 linear10\", received \"resnet19\"\n"),
     (&["inspect", "run/model.onnx", "--input", "3x28x28"], 1, "error: Graph: input \"input\": expected [N, 1, 28, 28], received [1, 3, 28, 28]\n"),
 ];
 

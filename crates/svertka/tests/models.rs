@@ -7,7 +7,7 @@ use svertka::{Cpu, Graph, Plan, Result, Tensor, Weights, cost};
 struct Published {
     name: &'static str,
     classes: usize,
-    /// torchvision's documentation; Howard et al. (2017) round theirs to 4.2 M. `small` and `lenet5` by hand.
+    /// torchvision's documentation; Howard et al. (2017) round theirs to 4.2 M. `small`, `resnet9` and `lenet5` by hand.
     parameters: usize,
     /// Multiply-accumulates: torchvision's documentation; for MobileNet, the papers.
     macs: f64,
@@ -16,6 +16,7 @@ struct Published {
 #[rustfmt::skip] // A line each.
 const PUBLISHED: &[Published] = &[
     Published { name: "small", classes: 10, parameters: 175_402, macs: 10.404e6 },
+    Published { name: "resnet9", classes: 10, parameters: 1_646_122, macs: 95.259e6 },
     Published { name: "lenet5", classes: 10, parameters: 61_706, macs: 416_520.0 },
     Published { name: "alexnet", classes: 1000, parameters: 61_100_840, macs: 0.714e9 },
     Published { name: "vgg11", classes: 1000, parameters: 132_863_336, macs: 7.61e9 },
@@ -175,7 +176,7 @@ fn text_gives_the_network_that_it_spells() -> Result<()> {
 #[test]
 fn errors_say_what_to_write_instead() {
     let known =
-        "small, lenet5, alexnet, vgg11, vgg16, resnet18, resnet34, resnet50, mobilenet-v1, mobilenet-v2";
+        "small, resnet9, lenet5, alexnet, vgg11, vgg16, resnet18, resnet34, resnet50, mobilenet-v1, mobilenet-v2";
     let unknown = |word| {
         let instead = "or layers such as \"conv32 relu pool2 linear10\"";
         format!("network: name: expected {known}, {instead}, received \"{word}\"")
