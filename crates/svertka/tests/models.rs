@@ -175,8 +175,7 @@ fn text_gives_the_network_that_it_spells() -> Result<()> {
 
 #[test]
 fn errors_say_what_to_write_instead() {
-    let known =
-        "small, resnet9, lenet5, alexnet, vgg11, vgg16, resnet18, resnet34, resnet50, mobilenet-v1, mobilenet-v2";
+    let known = "small, resnet9, lenet5, alexnet, vgg11, vgg16, resnet18, resnet34, resnet50, mobilenet-v1, mobilenet-v2";
     let unknown = |word| {
         let instead = "or layers such as \"conv32 relu pool2 linear10\"";
         format!("network: name: expected {known}, {instead}, received \"{word}\"")

@@ -229,7 +229,7 @@ fn print(out: &mut impl Write, lines: &[Line], args: &Args, whole_ms: f64, peak:
         heads.extend([("op", Align::Left), ("output", Align::Left)]);
     }
     let mut directions: Vec<Column> = vec![("forward", |line| line.forward_ms)];
-    if args.memory {
+    if lines.iter().any(|line| line.recomputation_ms > 0.0) {
         directions.push(("again", |line| line.recomputation_ms));
     }
     if args.per_layer {
