@@ -141,7 +141,7 @@ fn a_step_of_training_is_told_by_operator_and_by_layer() {
 #[test]
 fn training_in_less_memory_is_measured() {
     let dir = tempfile::tempdir().unwrap();
-    let net = "conv8 bn relu ".repeat(6) + "gap linear3";
+    let net = "conv16 bn relu ".repeat(6) + "gap linear3";
     let args = [&net, "--train", "--batch", "16", "--runs", "1"];
     let [whole, less] = [&[][..], &["--memory"]].map(|more| json(dir.path(), &[&args[..], more].concat()));
     assert_eq!((&whole["recompute"], &less["recompute"]), (&false.into(), &true.into()));
@@ -150,9 +150,9 @@ fn training_in_less_memory_is_measured() {
         let lines = got["layers"].as_array().unwrap().iter().filter(|line| line["op"] == op);
         lines.filter(|line| line["recomputation_ms"].as_f64().unwrap() > 0.0).count()
     };
-    // Norms are made again in any case.
     assert!(again(&whole, "Conv") == 0 && again(&less, "Conv") > 0, "{less}");
-    assert!(again(&whole, "BatchNormalization") == 6, "{whole}");
+    // Norms are made again in any case, but for that of the first layer, which is as short.
+    assert_eq!(again(&whole, "BatchNormalization"), 5, "{whole}");
     // What is done again does not count.
     assert_eq!(less["macs"], whole["macs"]);
     let (_, table, _) = bench(dir.path(), &[&args[..], &["--memory"]].concat());

@@ -303,7 +303,7 @@ fn training_graph(source: &Graph, config: &TrainConfig, batch_size: usize) -> Re
     let purposes = purposes(&graph, backward);
     let graph = match config.recompute {
         true => recompute(&graph, backward, batch_size)?,
-        false => renormalize(&graph, backward),
+        false => renormalize(&graph, backward)?,
     };
     Ok(TrainingGraph { graph, learned, statistics, purposes })
 }
