@@ -11,7 +11,7 @@ use crate::graph::{Graph, Source, Value};
 use crate::ops::{Activate, BatchNorm, NormalizeAgain, Shapes, elements, is};
 
 /// Multiply-accumulates for an element of a layer's output, from which on making its norm again is short beside the layer and its gradients.
-const LONG_LAYER: u64 = 128;
+const LONG_LAYER: u64 = 64;
 
 /// The graph with a backward pass, which its nodes from `backward` on are, that normalizes again. Inputs, parameters and outputs keep their order.
 ///
