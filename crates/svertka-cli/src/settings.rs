@@ -11,16 +11,16 @@ use crate::values::{self, AccuracyClass};
 #[derive(clap::Args)]
 #[command(next_help_heading = "Training")]
 pub(crate) struct Settings {
-    /// Passes over the training pictures [default: 10 to 20, the more the fewer pictures there are]
+    /// Passes over the training pictures [default: 10 to 24, the more the fewer pictures there are]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
-    /// Pictures in a step [default: 64, or 32 where there are few]
+    /// Pictures in a step [default: 64; 32 of few pictures, 128 of many small ones]
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
     /// The rule that changes weights
     #[arg(long, value_name = "RULE", value_enum, default_value_t = Optimizer::of(TrainConfig::default().optimizer))]
     optimizer: Optimizer,
-    #[arg(long, value_name = "RATE", help = format!("Highest learning rate [default: {}; with adamw {}]", TrainConfig::default().lr, OptimizerKind::ADAMW.default_lr()))]
+    #[arg(long, value_name = "RATE", help = format!("Highest learning rate [default: {0}; with batches of 128 {1}; with adamw {2}]", TrainConfig::default().lr, 2.0 * TrainConfig::default().lr, OptimizerKind::ADAMW.default_lr()))]
     lr: Option<f64>,
     #[arg(long, value_name = "SHARE", help = format!("Share of sgd's velocity that stays [default: {}]", default_momentum()))]
     momentum: Option<f32>,
@@ -32,9 +32,9 @@ pub(crate) struct Settings {
     schedule: Curve,
     #[arg(long, value_name = "EPOCHS", help = format!("Epochs in which the learning rate rises [default: {}, or all if fewer]", TrainConfig::default().warmup_epochs))]
     warmup: Option<f64>,
-    /// Share of a target spread over all classes
-    #[arg(long, value_name = "SHARE", default_value_t = TrainConfig::default().label_smoothing)]
-    label_smoothing: f32,
+    /// Share of a target spread over all classes [default: 0.05, of many small pictures 0.1]
+    #[arg(long, value_name = "SHARE")]
+    label_smoothing: Option<f32>,
     /// The gradient's norm is cut to this; 0 leaves it
     #[arg(long, value_name = "NORM", default_value_t = TrainConfig::default().clip_norm)]
     clip: f64,
@@ -113,7 +113,10 @@ impl Settings {
             epochs,
             batch_size: self.batch.unwrap_or(base.batch_size),
             optimizer,
-            lr: self.lr.unwrap_or(optimizer.default_lr()),
+            lr: self.lr.unwrap_or(match optimizer {
+                OptimizerKind::Sgd { .. } => base.lr,
+                OptimizerKind::AdamW { .. } => optimizer.default_lr(),
+            }),
             weight_decay: self.weight_decay,
             schedule: match self.schedule {
                 Curve::Cosine => Schedule::Cosine,
@@ -121,7 +124,7 @@ impl Settings {
                 Curve::Constant => Schedule::Constant,
             },
             warmup_epochs: self.warmup.unwrap_or_else(|| base.warmup_epochs.min(epochs as f64)),
-            label_smoothing: self.label_smoothing,
+            label_smoothing: self.label_smoothing.unwrap_or(base.label_smoothing),
             clip_norm: self.clip,
             ema: self.ema,
             patience: self.patience,

@@ -58,12 +58,9 @@ impl<'a> Epilogue<'a> {
             }
             Residual::InOutput => y.as_ptr().cast_const(),
         });
-        let (low, high) = match self.activation {
-            Some(Activation::Relu) => (0.0, f32::INFINITY),
-            Some(Activation::Clip { min, max }) => (min, max),
-            _ => (f32::NEG_INFINITY, f32::INFINITY),
-        };
-        let rest = self.activation.filter(|f| !matches!(f, Activation::Relu | Activation::Clip { .. }));
+        let bounds = self.activation.and_then(Activation::bounds);
+        let (low, high) = bounds.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+        let rest = self.activation.filter(|_| bounds.is_none());
         Finish { isa, bias: self.bias, residual, low, high, rest, y }
     }
 }

@@ -4,6 +4,7 @@ mod blocked;
 
 use blocked::*;
 use svertka_kernels::Cpu;
+use svertka_kernels::activation::{self, Activation};
 use svertka_kernels::norm::*;
 use svertka_kernels::planes::Planes;
 
@@ -24,7 +25,11 @@ impl Parameters {
     }
 
     fn affine(&self) -> Affine<'_> {
-        Affine { gamma: &self.gamma, beta: &self.beta, eps: EPS }
+        Affine { gamma: &self.gamma, beta: &self.beta, eps: EPS, after: After::default() }
+    }
+
+    fn normalization<'a>(&'a self, mean: &'a [f32], inv_std: &'a [f32]) -> Normalization<'a> {
+        Normalization { gamma: &self.gamma, beta: &self.beta, mean, inv_std, activation: None }
     }
 }
 
@@ -47,13 +52,18 @@ fn normalized(size: Planes, x: &[f64], gamma: &[f64], beta: &[f64], mean: &[f64]
 
 /// `y`, mean, variance and inverse deviation of a training step, one after the other.
 fn train(cpu: &Cpu, size: Planes, parameters: &Parameters, x: &[f32]) -> Vec<f32> {
+    train_fused(cpu, size, parameters, x, After::default())
+}
+
+fn train_fused(cpu: &Cpu, size: Planes, parameters: &Parameters, x: &[f32], after: After<'_>) -> Vec<f32> {
     let mut y = vec![f32::NAN; x.len()];
     let channels = size.channels;
     let (mut mean, mut var, mut inv_std) =
         (vec![f32::NAN; channels], vec![f32::NAN; channels], vec![f32::NAN; channels]);
     let mut scratch = vec![f32::NAN; batch_norm_scratch_len(size)];
     let statistics = StatisticsMut { mean: &mut mean, var: &mut var, inv_std: &mut inv_std };
-    batch_norm_train(cpu, size, parameters.affine(), x, &mut y, statistics, &mut scratch);
+    let affine = Affine { after, ..parameters.affine() };
+    batch_norm_train(cpu, size, affine, x, &mut y, statistics, &mut scratch);
     [y, mean, var, inv_std].concat()
 }
 
@@ -167,7 +177,7 @@ fn gradients_are_the_slopes_of_the_plain_loops() {
             let var: Vec<_> = var.iter().map(|&v| v as f32).collect();
             let mut inverse = vec![0.0; size.channels];
             inv_std(&var, EPS, &mut inverse);
-            let n = Normalization { gamma: &p.gamma, mean: &mean, inv_std: &inverse };
+            let n = p.normalization(&mean, &inverse);
             on_every_machine(
                 |cpu| gradients(cpu, size, n, &x, &dy, batch),
                 |got| {
@@ -191,7 +201,7 @@ fn gradients_of_many_jobs_follow_the_formula() {
         let (plain_x, plain_dy) = (plain(size, &x), plain(size, &dy));
         let mut inverse = vec![0.0; size.channels];
         inv_std(&p.var, EPS, &mut inverse);
-        let n = Normalization { gamma: &p.gamma, mean: &p.mean, inv_std: &inverse };
+        let n = p.normalization(&p.mean, &inverse);
         let (mut dx, mut dgamma, mut dbeta) =
             (vec![0.0; plain_x.len()], vec![0.0; size.channels], vec![0.0; size.channels]);
         each(size, |_, c, _, i| {
@@ -211,7 +221,7 @@ fn gradients_of_many_jobs_follow_the_formula() {
         // With the batch's statistics, dx sums to zero and is orthogonal to x, channel by channel.
         let trained = train(&Cpu::new(1), size, &p, &x)[x.len()..].to_vec();
         let (mean, rest) = trained.split_at(size.channels);
-        let n = Normalization { gamma: &p.gamma, mean, inv_std: &rest[size.channels..] };
+        let n = p.normalization(mean, &rest[size.channels..]);
         on_every_machine(
             |cpu| gradients(cpu, size, n, &x, &dy, true),
             |got| {
@@ -244,5 +254,53 @@ fn channel_sums_are_over_batch_and_pixels() {
             out
         };
         on_every_machine(sums, |got| assert_close(&wide(got), &expected, 1e-5, "sums"));
+    }
+}
+
+#[test]
+fn what_follows_in_the_same_pass_has_the_bits_of_passes_of_its_own() {
+    let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    for size in SIZES {
+        let p = Parameters::new(size.channels);
+        let (x, dy, residual) =
+            (activation(size, 5, 3e38), activation(size, 6, 4.0), activation(size, 7, 3e38));
+        for function in [Activation::Relu, Activation::Clip { min: -0.5, max: 0.7 }] {
+            let passes_apart = |cpu: &Cpu, residual: Option<&[f32]>| {
+                let mut made = train(cpu, size, &p, &x);
+                made.iter_mut().zip(residual.into_iter().flatten()).for_each(|(y, r)| *y += r);
+                activation::forward(cpu, function, None, &mut made[..x.len()]);
+                made
+            };
+            for residual in [None, Some(&residual[..])] {
+                let after = After { residual, activation: Some(function) };
+                on_every_machine(
+                    |cpu| {
+                        let made = train_fused(cpu, size, &p, &x, after);
+                        assert_eq!(bits(&made), bits(&passes_apart(cpu, residual)));
+                        made
+                    },
+                    |_| (),
+                );
+            }
+            on_every_machine(
+                |cpu| {
+                    let made = passes_apart(cpu, None);
+                    let (y, rest) = made.split_at(x.len());
+                    let (mean, inv_std) = (&rest[..size.channels], &rest[2 * size.channels..]);
+                    let plain = p.normalization(mean, inv_std);
+                    let fused = Normalization { activation: Some(function), ..plain };
+                    let mut again = vec![f32::NAN; y.len()];
+                    batch_norm_again(cpu, size, fused, &x, &mut again);
+                    assert_eq!(bits(&again), bits(y));
+                    let mut dz = vec![f32::NAN; y.len()];
+                    activation::backward(cpu, function, y, Some(&dy), &mut dz);
+                    let expected = gradients(cpu, size, plain, &x, &dz, true);
+                    let got = gradients(cpu, size, fused, &x, &dy, true);
+                    assert_eq!(bits(&got), bits(&expected));
+                    got
+                },
+                |_| (),
+            );
+        }
     }
 }

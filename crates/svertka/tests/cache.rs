@@ -120,8 +120,14 @@ fn the_second_opening_decodes_nothing() {
     }
     // Other splits of the same pictures, and the size that had been chosen.
     let size = Some((18, 20));
-    let options =
-        OpenOptions { val_fraction: 0.4, seed: 9, size, channels: Some(3), threads: 1, ..folder.options() };
+    let options = OpenOptions {
+        val_fraction: Some(0.4),
+        seed: 9,
+        size,
+        channels: Some(3),
+        threads: 1,
+        ..folder.options()
+    };
     assert_eq!(folder.check(&options), (COUNT, 0));
     #[cfg(unix)]
     {

@@ -68,7 +68,8 @@ fn the_built_in_digits_are_what_they_should_be() {
     let pixels = test.pixels(17).unwrap();
     let weighted: usize = pixels.iter().enumerate().map(|(at, &value)| at * usize::from(value)).sum();
     assert_eq!((pixels.iter().map(|&value| u64::from(value)).sum::<u64>(), weighted), (22_272, 9_029_546));
-    let all = Dataset::open("digits", &OpenOptions { val_fraction: 0.0, ..OpenOptions::default() }).unwrap();
+    let all =
+        Dataset::open("digits", &OpenOptions { val_fraction: Some(0.0), ..OpenOptions::default() }).unwrap();
     assert!(all.val.is_none());
     let (mean, std) = all.train.statistics().unwrap();
     assert!((mean[0] - 0.130_859_9).abs() < 1e-6 && (std[0] - 0.308_015_57).abs() < 1e-6, "{mean:?} {std:?}");
@@ -78,8 +79,8 @@ fn the_built_in_digits_are_what_they_should_be() {
 fn held_out_pictures_are_seeded_stratified_and_leave_the_rest() {
     let root = class_folders(&["a", "b"], 10);
     write(root.path(), "c/only.png", &png(6, 5, 0));
-    let held = |val_fraction, seed| {
-        let options = OpenOptions { val_fraction, seed, ..OpenOptions::default() };
+    let held = |fraction, seed| {
+        let options = OpenOptions { val_fraction: Some(fraction), seed, ..OpenOptions::default() };
         let set = Dataset::open(root.path(), &options).unwrap();
         let val = set.val.unwrap();
         let mut all = [names(&set.train), names(&val)].concat();
@@ -118,7 +119,7 @@ fn a_folder_of_all_kinds_of_files_is_read_and_the_broken_ones_are_listed() {
         seen.fetch_add(1, Ordering::Relaxed);
     };
     let options = OpenOptions {
-        val_fraction: 0.0,
+        val_fraction: Some(0.0),
         max_skipped_fraction: 0.2,
         progress: &progress,
         ..OpenOptions::default()
@@ -221,7 +222,7 @@ fn a_models_classes_give_the_labels() {
     let root = class_folders(&["cat", "eel"], 2);
     let known = |classes: &[&str]| OpenOptions {
         classes: Some(classes.iter().map(ToString::to_string).collect()),
-        val_fraction: 0.0,
+        val_fraction: Some(0.0),
         ..OpenOptions::default()
     };
     let set = Dataset::open(root.path(), &known(&["eel", "dog", "cat"])).unwrap();
@@ -291,7 +292,7 @@ fn folders_that_are_no_data_set_are_refused_with_the_reason() {
         assert!(error.contains(root.path().to_str().unwrap()), "{error}");
     }
     let root = class_folders(&["a", "b"], 2);
-    let options = OpenOptions { val_fraction: f64::NAN, ..OpenOptions::default() };
+    let options = OpenOptions { val_fraction: Some(f64::NAN), ..OpenOptions::default() };
     assert!(error(&root, &options).contains("val_fraction: expected 0 or more, below 1, received NaN"));
     let options = OpenOptions { size: Some((0, 5)), ..OpenOptions::default() };
     assert!(error(&root, &options).contains("height: expected 1 to 16384 pixels, received 0"));
@@ -308,7 +309,7 @@ fn links_in_circles_end() {
     link(&root.path().join("nowhere"), "b/gone.png");
     let set = Dataset::open(
         root.path(),
-        &OpenOptions { val_fraction: 0.0, max_skipped_fraction: 0.2, ..OpenOptions::default() },
+        &OpenOptions { val_fraction: Some(0.0), max_skipped_fraction: 0.2, ..OpenOptions::default() },
     )
     .unwrap();
     assert_eq!(set.classes, ["a", "b"]);
@@ -332,7 +333,7 @@ fn idx_folder() -> TempDir {
 #[test]
 fn idx_files_are_read_with_and_without_names() {
     let root = idx_folder();
-    let all = OpenOptions { val_fraction: 0.0, ..OpenOptions::default() };
+    let all = OpenOptions { val_fraction: Some(0.0), ..OpenOptions::default() };
     let set = Dataset::open(root.path(), &all).unwrap();
     assert_eq!(set.classes, ["0", "1", "2"]);
     assert_eq!(set.train.picture(1).unwrap(), Picture::new(2, 3, 1, (6..12).collect()).unwrap());
@@ -413,8 +414,8 @@ fn cifar_files_are_read() {
     write(root.path(), "data_batch_2.bin", &record(1));
     write(root.path(), "test_batch.bin", &record(0));
     write(root.path(), "batches.meta.txt", b"plane\ncar\n\n");
-    let set =
-        Dataset::open(root.path(), &OpenOptions { val_fraction: 0.0, ..OpenOptions::default() }).unwrap();
+    let set = Dataset::open(root.path(), &OpenOptions { val_fraction: Some(0.0), ..OpenOptions::default() })
+        .unwrap();
     assert_eq!(set.classes, ["plane", "car"]);
     assert_eq!(per_class(&set.train), BTreeMap::from([(0, 1), (1, 2)]));
     let picture = set.train.picture(2).unwrap();
@@ -434,7 +435,7 @@ fn npz_files_have_the_names_of_keras() {
     };
     let open = |arrays: &[(&str, &Array)]| {
         let path = write(root.path(), "set.npz", &npz::encode(arrays.iter().copied()).unwrap());
-        Dataset::open(path, &OpenOptions { val_fraction: 0.0, ..OpenOptions::default() })
+        Dataset::open(path, &OpenOptions { val_fraction: Some(0.0), ..OpenOptions::default() })
     };
     let (x, y) = (bytes(&[3, 2, 4, 3]), labels(&[0, 3, 1], true));
     let set = open(&[
@@ -492,7 +493,8 @@ fn pictures_beyond_the_memory_limit_are_the_same() {
     let size = Some((12, 9));
     for (root, count) in [(&folders, 20), (&numbers, 4)] {
         let open = |memory_limit| {
-            let options = OpenOptions { memory_limit, size, val_fraction: 0.0, ..OpenOptions::default() };
+            let options =
+                OpenOptions { memory_limit, size, val_fraction: Some(0.0), ..OpenOptions::default() };
             Dataset::open(root.path(), &options).unwrap()
         };
         let (within, beyond) = (open(count * 12 * 9), open(count * 12 * 9 - 1));
@@ -505,7 +507,7 @@ fn pictures_beyond_the_memory_limit_are_the_same() {
 #[test]
 fn a_picture_that_vanishes_is_named() {
     let root = class_folders(&["a", "b"], 10);
-    let options = OpenOptions { memory_limit: 0, val_fraction: 0.0, ..OpenOptions::default() };
+    let options = OpenOptions { memory_limit: 0, val_fraction: Some(0.0), ..OpenOptions::default() };
     let set = Dataset::open(root.path(), &options).unwrap();
     let gone = root.path().join("b/07.png");
     fs::remove_file(&gone).unwrap();

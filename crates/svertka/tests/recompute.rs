@@ -136,7 +136,7 @@ fn a_deep_network_takes_much_less() {
 fn a_run_goes_on_with_or_without_it() {
     let data = svertka::data::Dataset::open(
         "digits",
-        &svertka::data::OpenOptions { val_fraction: 0.9, ..svertka::data::OpenOptions::default() },
+        &svertka::data::OpenOptions { val_fraction: Some(0.9), ..svertka::data::OpenOptions::default() },
     )
     .unwrap();
     let cpu = Cpu::new(2);

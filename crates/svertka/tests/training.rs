@@ -66,7 +66,7 @@ fn run(folder: &Path, config: &TrainConfig, stop_after: usize) -> Option<Outcome
 
 fn small() -> Dataset {
     // A tenth of the digits is enough to see whether bits are the same.
-    Dataset::open("digits", &OpenOptions { val_fraction: 0.9, ..OpenOptions::default() }).unwrap()
+    Dataset::open("digits", &OpenOptions { val_fraction: Some(0.9), ..OpenOptions::default() }).unwrap()
 }
 
 #[test]

@@ -25,9 +25,9 @@ pub(crate) struct Args {
     /// Which part of the data [default: test, else val, else all]
     #[arg(long, value_name = "PART", value_enum)]
     split: Option<Part>,
-    /// Share that train held out, where the data has no val part
-    #[arg(long, value_name = "SHARE", requires = "split", default_value_t = OpenOptions::default().val_fraction)]
-    val_fraction: f64,
+    /// Share that train held out, where the data has no val part [default: what train does by default]
+    #[arg(long, value_name = "SHARE", requires = "split")]
+    val_fraction: Option<f64>,
     /// The seed that train held it out with
     #[arg(long, value_name = "N", requires = "split", default_value_t = 0)]
     seed: u64,
@@ -67,7 +67,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         resize: input.resize,
         classes: Some(model.labels.clone()).filter(|labels| !labels.is_empty()),
         // Nothing is held out unless a part is asked for.
-        val_fraction: if args.split.is_some() { args.val_fraction } else { 0.0 },
+        val_fraction: if args.split.is_some() { args.val_fraction } else { Some(0.0) },
         seed: args.seed,
         max_skipped_fraction: args.max_skipped,
         threads: cpu.threads.count(),

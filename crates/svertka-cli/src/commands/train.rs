@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::json;
 use svertka::data::{Dataset, OpenOptions, Preprocessing, Split};
-use svertka::train::{Classifier, Evaluation, Outcome, Stop, TrainConfig, train, wilson_interval};
+use svertka::train::{
+    Classifier, Evaluation, Outcome, Stop, TrainConfig, initialize, train, wilson_interval,
+};
 use svertka::{Cpu, Graph, Model, cost, models, write_file};
 
 use crate::open::{Cache, cache_fact, open};
@@ -16,9 +18,6 @@ use crate::progress;
 use crate::report;
 use crate::settings::{Changes, Fit, Settings};
 use crate::values;
-
-/// Longest side for which the small network is chosen; above it would see too little of the picture.
-const SMALL_SIDE: usize = 64;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -55,9 +54,9 @@ pub(crate) struct Args {
     /// How pictures of other proportions are made to fit
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Fit::Cover, help_heading = "Pictures")]
     resize: Fit,
-    /// Share held out for validation where the data has no such part
-    #[arg(long, value_name = "SHARE", default_value_t = OpenOptions::default().val_fraction, help_heading = "Pictures")]
-    val_fraction: f64,
+    /// Share held out for validation where the data has no such part [default: a tenth, but not more than 2000 pictures]
+    #[arg(long, value_name = "SHARE", help_heading = "Pictures")]
+    val_fraction: Option<f64>,
     /// Share of unreadable pictures above which the data is refused
     #[arg(long, value_name = "SHARE", default_value_t = OpenOptions::default().max_skipped_fraction, help_heading = "Pictures")]
     max_skipped: f64,
@@ -72,7 +71,7 @@ pub(crate) struct Args {
 fn net_help() -> String {
     let names: Vec<&str> = models::MODELS.iter().map(|entry| entry.name).collect();
     format!(
-        "Network: {}, or layers such as \"conv32 relu pool2 linear10\" [default: small up to {SMALL_SIDE} x {SMALL_SIDE} pixels, resnet18 above]",
+        "Network: {}, or layers such as \"conv32 relu pool2 linear10\" [default: small up to 64 x 64 pixels, or resnet9 for 20,000 pictures and more; resnet18 above]",
         names.join(", ")
     )
 }
@@ -84,7 +83,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let from = args.from.as_ref().map(Model::load).transpose()?;
     let dataset = open(&args.data, args.open_options(from.as_ref(), &cpu)?, !args.quiet)?;
     let input = dataset.preprocessing()?;
-    let mut config = args.settings.config(TrainConfig::default_for(dataset.train.len()))?;
+    let shape = [input.channels, input.height, input.width];
+    let mut config = args.settings.config(TrainConfig::default_for(dataset.train.len(), shape))?;
     config.augment = args.changes.resolve(&input)?;
     let (network, graph) = args.network(from, &dataset, &input)?;
     let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(dataset.name.trim_matches('/')));
@@ -203,10 +203,11 @@ impl Args {
             }
             return Ok((path, model.graph));
         }
-        let default = if input.height.max(input.width) <= SMALL_SIDE { "small" } else { "resnet18" };
-        let name = self.net.as_deref().unwrap_or(default);
         let shape = [input.channels, input.height, input.width];
-        Ok((name.to_owned(), models::build(name, &shape, dataset.classes.len(), self.settings.seed)?))
+        let name = self.net.as_deref().unwrap_or_else(|| models::default_for(dataset.train.len(), shape));
+        let mut graph = models::build(name, &shape, dataset.classes.len(), self.settings.seed)?;
+        initialize(&mut graph, &dataset.train, input)?;
+        Ok((name.to_owned(), graph))
     }
 }
 
@@ -274,7 +275,7 @@ struct Resolved<'a> {
     svertka: &'static str,
     data: &'a Path,
     pictures: Counts,
-    val_fraction: f64,
+    val_fraction: Option<f64>,
     classes: &'a [String],
     input: &'a Preprocessing,
     network: &'a str,

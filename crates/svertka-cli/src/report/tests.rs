@@ -35,7 +35,8 @@ fn case(classes: usize, channels: usize, second: &str, layers: &str) -> Case {
         }
     }
     let dataset =
-        Dataset::open(folder.path(), &OpenOptions { val_fraction: 0.0, ..OpenOptions::default() }).unwrap();
+        Dataset::open(folder.path(), &OpenOptions { val_fraction: Some(0.0), ..OpenOptions::default() })
+            .unwrap();
     let graph =
         Network::from_text(&format!("{layers} linear{classes}"), &[channels, 7, 9], 1).unwrap().finish();
     let mut model = Model::new(graph).with_labels(&dataset.classes);

@@ -110,6 +110,15 @@ pub enum Saved {
 }
 
 impl Activation {
+    /// Where the function is `min(high, max(low, x))`, these two: it then can follow another one in registers.
+    pub fn bounds(self) -> Option<(f32, f32)> {
+        match self {
+            Self::Relu => Some((0.0, f32::INFINITY)),
+            Self::Clip { min, max } => Some((min, max)),
+            _ => None,
+        }
+    }
+
     /// What [`backward`] reads as `saved`.
     pub fn gradient_reads(self) -> Saved {
         match self {

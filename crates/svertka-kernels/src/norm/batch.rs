@@ -1,7 +1,11 @@
 //! Batch normalization over `[N][C/8][S][8]`, with the statistics of the batch or with fixed ones, and sums for each channel.
 //!
 //! `y = (x - mean) / sqrt(var + eps) * gamma + beta`, one mean, variance, gamma and beta for each channel, over the batch and all pixels.
-//! Parameters and statistics are plain, `channels` long. Spare lanes of `x` and `dy` may hold any finite value; those of `y` and `dx` are zero.
+//! Parameters and statistics are plain, `channels` long. Spare lanes of `x` and `dy` may hold any finite value; those of `dx` are zero, and those of `y`
+//! what the activation makes of zero.
+//!
+//! A residual and a ReLU or clip behind the normalization happen in the same pass, [`After`], with the bits that passes of their own would give.
+//! The gradients then find out from `x` where the activation let something through: its value need not be kept, and its gradient is no pass.
 //!
 //! Statistics are taken plane by plane, each around its own mean, and joined in `f64` (Chan, Golub and LeVeque, 1983): a mean that is large
 //! against the spread costs no digits, and a plane is read from memory once.
@@ -9,6 +13,7 @@
 use std::iter::StepBy;
 use std::ops::Range;
 
+use crate::activation::Activation;
 use crate::cpu::Cpu;
 use crate::elementwise::{Lanewise, Sum, fold, map_part, run_ranges};
 use crate::layout::BLOCK;
@@ -25,6 +30,17 @@ pub struct Affine<'a> {
     pub beta: &'a [f32],
     /// Added to the variance.
     pub eps: f32,
+    /// What happens to the result before it is stored.
+    pub after: After<'a>,
+}
+
+/// What follows a normalization in the same pass: `activation(y + residual)`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct After<'a> {
+    /// Of the shape and layout of `y`.
+    pub residual: Option<&'a [f32]>,
+    /// One that has [`Activation::bounds`].
+    pub activation: Option<Activation>,
 }
 
 /// Statistics of a batch, written by [`batch_norm_train`].
@@ -38,15 +54,29 @@ pub struct StatisticsMut<'a> {
     pub inv_std: &'a mut [f32],
 }
 
-/// What the gradients read: the factor and the statistics that the forward pass used.
+/// What the gradients read: the parameters and the statistics that the forward pass used.
 #[derive(Clone, Copy, Debug)]
 pub struct Normalization<'a> {
     /// Factor of each channel.
     pub gamma: &'a [f32],
+    /// Added to each channel.
+    pub beta: &'a [f32],
     /// Mean of each channel.
     pub mean: &'a [f32],
     /// `1 / sqrt(var + eps)`, see [`inv_std`].
     pub inv_std: &'a [f32],
+    /// Of [`After`], where there was no residual: `dy` is the gradient of what the activation gave.
+    pub activation: Option<Activation>,
+}
+
+impl Normalization<'_> {
+    fn bounds(&self) -> Option<(f32, f32)> {
+        self.activation.map(bounds)
+    }
+}
+
+fn bounds(activation: Activation) -> (f32, f32) {
+    activation.bounds().expect("an activation of bounds")
 }
 
 /// Where the gradients are written.
@@ -68,7 +98,7 @@ pub fn batch_norm_scratch_len(planes: Planes) -> usize {
 /// Normalizes by the statistics of this batch, and gives them. A channel of no pixels has mean and variance zero.
 ///
 /// # Panics
-/// Where a slice has not its length, or `scratch` is shorter than [`batch_norm_scratch_len`].
+/// Where a slice has not its length, `scratch` is shorter than [`batch_norm_scratch_len`], or the activation has no bounds.
 pub fn batch_norm_train(
     cpu: &Cpu,
     planes: Planes,
@@ -133,14 +163,14 @@ pub fn batch_norm_infer(
 pub fn batch_norm_again(
     cpu: &Cpu,
     planes: Planes,
-    Normalization { gamma, mean, inv_std }: Normalization<'_>,
-    beta: &[f32],
+    Normalization { gamma, beta, mean, inv_std, activation }: Normalization<'_>,
     x: &[f32],
     y: &mut [f32],
 ) {
     assert_eq!(inv_std.len(), planes.channels);
     // The epsilon is in the deviation already.
-    normalize(cpu, planes, Affine { gamma, beta, eps: 0.0 }, mean, |c| inv_std[c], Some(x), y);
+    let affine = Affine { gamma, beta, eps: 0.0, after: After { residual: None, activation } };
+    normalize(cpu, planes, affine, mean, |c| inv_std[c], Some(x), y);
 }
 
 /// `1 / sqrt(var + eps)` of each channel, for the gradient with fixed statistics.
@@ -246,7 +276,7 @@ fn for_channels<const OUT: usize>(
 fn normalize(
     cpu: &Cpu,
     planes: Planes,
-    Affine { gamma, beta, .. }: Affine<'_>,
+    Affine { gamma, beta, after: After { residual, activation }, .. }: Affine<'_>,
     mean: &[f32],
     inv_std: impl Fn(usize) -> f32 + Sync,
     x: Option<&[f32]>,
@@ -254,27 +284,50 @@ fn normalize(
 ) {
     assert!([gamma, beta, mean].iter().all(|p| p.len() == planes.channels), "one value for each channel");
     assert_eq!(y.len(), planes.elements());
-    assert!(x.is_none_or(|x| x.len() == y.len()));
+    assert!([x, residual].iter().flatten().all(|x| x.len() == y.len()));
+    let (low, high) = activation.map_or((f32::NEG_INFINITY, f32::INFINITY), bounds);
     let y = SharedMut::new(y);
     planes.run(cpu, |plane, block| {
-        let mut step = Normalize::default();
+        let mut step = Normalize { low, high, ..Normalize::default() };
         for (lane, c) in planes.channels_of(block).enumerate() {
             (step.mean[lane], step.scale[lane], step.beta[lane]) = (mean[c], gamma[c] * inv_std(c), beta[c]);
         }
         let range = planes.range(plane);
         // SAFETY: planes do not overlap.
         let y = unsafe { y.slice(range.start, range.len()) };
-        map_part(cpu.isa, step, [x.map(|x| &x[range])], [y]);
+        let x = x.map(|x| &x[range.clone()]);
+        match residual {
+            None => map_part(cpu.isa, step, [x], [y]),
+            Some(residual) => map_part(cpu.isa, step, [x, Some(&residual[range])], [y]),
+        }
     });
 }
 
 fn parameter_gradients(
     cpu: &Cpu,
     planes: Planes,
+    normalization: Normalization<'_>,
+    inputs: (&[f32], &[f32]),
+    gradients: [&mut [f32]; 2],
+    scratch: &mut [f32],
+) {
+    match normalization.bounds() {
+        None => gated_sums(cpu, planes, normalization, inputs, gradients, scratch, |_| Open),
+        Some(bounds) => {
+            let gate = |block| Gate::new(&normalization, bounds, planes.channels_of(block));
+            gated_sums(cpu, planes, normalization, inputs, gradients, scratch, gate);
+        }
+    }
+}
+
+fn gated_sums<P: Passage>(
+    cpu: &Cpu,
+    planes: Planes,
     Normalization { mean, inv_std, .. }: Normalization<'_>,
     (x, dy): (&[f32], &[f32]),
     [dgamma, dbeta]: [&mut [f32]; 2],
     scratch: &mut [f32],
+    passage: impl Fn(usize) -> P + Sync,
 ) {
     assert!(x.len() == planes.elements() && dy.len() == x.len());
     assert!(mean.len() == planes.channels && inv_std.len() == planes.channels);
@@ -282,7 +335,7 @@ fn parameter_gradients(
     let sums = &mut sums[..planes.count() * BLOCK];
     let (shared_dots, shared_sums) = (SharedMut::new(dots), SharedMut::new(sums));
     planes.run(cpu, |plane, block| {
-        let mut step = DeviationDot { mean: [0.0; BLOCK] };
+        let mut step = DeviationDot { mean: [0.0; BLOCK], passage: passage(block) };
         let channels = planes.channels_of(block);
         step.mean[..channels.len()].copy_from_slice(&mean[channels]);
         let [dot, sum] = fold(cpu.isa, step, [&x[planes.range(plane)], &dy[planes.range(plane)]]);
@@ -298,19 +351,37 @@ fn parameter_gradients(
     });
 }
 
-/// `dx = a dy + b (x - mean) + c` with `[a, b, c]` of each channel from `coefficients`.
+/// `dx = a dy + b (x - mean) + c` with `[a, b, c]` of each channel from `coefficients`, and zero for `dy` where the activation let nothing through.
 fn input_gradient(
+    cpu: &Cpu,
+    planes: Planes,
+    normalization: Normalization<'_>,
+    inputs: [Option<&[f32]>; 2],
+    dx: &mut [f32],
+    coefficients: impl Fn(usize) -> [f32; 3] + Sync,
+) {
+    match normalization.bounds() {
+        None => gated_gradient(cpu, planes, normalization, inputs, dx, coefficients, |_| Open),
+        Some(bounds) => {
+            let gate = |block| Gate::new(&normalization, bounds, planes.channels_of(block));
+            gated_gradient(cpu, planes, normalization, inputs, dx, coefficients, gate);
+        }
+    }
+}
+
+fn gated_gradient<P: Passage>(
     cpu: &Cpu,
     planes: Planes,
     Normalization { mean, .. }: Normalization<'_>,
     inputs: [Option<&[f32]>; 2],
     dx: &mut [f32],
     coefficients: impl Fn(usize) -> [f32; 3] + Sync,
+    passage: impl Fn(usize) -> P + Sync,
 ) {
     assert_eq!(dx.len(), planes.elements());
     let dx = SharedMut::new(dx);
     planes.run(cpu, |plane, block| {
-        let mut step = InputGradient::default();
+        let mut step = InputGradient::new(passage(block));
         for (lane, c) in planes.channels_of(block).enumerate() {
             step.mean[lane] = mean[c];
             [step.dy[lane], step.deviation[lane], step.constant[lane]] = coefficients(c);
@@ -322,37 +393,114 @@ fn input_gradient(
     });
 }
 
-/// All lanes zero by default, so that spare lanes of the result are zero.
+/// All lanes zero by default, so that spare lanes of the result are those of zero.
 #[derive(Clone, Copy, Default)]
 struct Normalize {
     mean: [f32; BLOCK],
     scale: [f32; BLOCK],
     beta: [f32; BLOCK],
+    low: f32,
+    high: f32,
+}
+
+impl Normalize {
+    #[inline(always)]
+    fn affine<S: Simd>(&self, s: S, x: S::V) -> S::V {
+        let deviation = s.sub(x, s.from_slice(&self.mean));
+        s.fma(deviation, s.from_slice(&self.scale), s.from_slice(&self.beta))
+    }
+
+    /// What is not a number stays that: the data is the second operand.
+    #[inline(always)]
+    fn bound<S: Simd>(&self, s: S, y: S::V) -> S::V {
+        s.min(s.splat(self.high), s.max(s.splat(self.low), y))
+    }
 }
 
 impl Lanewise<1, 1> for Normalize {
     #[inline(always)]
     fn step<S: Simd>(&self, s: S, [x]: [S::V; 1], _: [S::V; 1]) -> [S::V; 1] {
-        let deviation = s.sub(x, s.from_slice(&self.mean));
-        [s.fma(deviation, s.from_slice(&self.scale), s.from_slice(&self.beta))]
+        [self.bound(s, self.affine(s, x))]
     }
 }
 
-/// Coefficients of the input's gradient; zero by default, as above.
-#[derive(Clone, Copy, Default)]
-struct InputGradient {
+impl Lanewise<2, 1> for Normalize {
+    #[inline(always)]
+    fn step<S: Simd>(&self, s: S, [x, residual]: [S::V; 2], _: [S::V; 1]) -> [S::V; 1] {
+        [self.bound(s, s.add(self.affine(s, x), residual))]
+    }
+}
+
+/// What becomes of `dy` on its way through the activation.
+trait Passage: Copy + Sync {
+    /// `deviation` is `x - mean`.
+    fn pass<S: Simd>(&self, s: S, deviation: S::V, dy: S::V) -> S::V;
+}
+
+/// There is no activation.
+#[derive(Clone, Copy)]
+struct Open;
+
+impl Passage for Open {
+    #[inline(always)]
+    fn pass<S: Simd>(&self, _: S, _: S::V, dy: S::V) -> S::V {
+        dy
+    }
+}
+
+/// Lets through what comes from between the bounds.
+#[derive(Clone, Copy)]
+struct Gate {
+    scale: [f32; BLOCK],
+    beta: [f32; BLOCK],
+    low: f32,
+    high: f32,
+}
+
+impl Gate {
+    fn new(of: &Normalization<'_>, (low, high): (f32, f32), channels: Range<usize>) -> Self {
+        let mut gate = Self { scale: [0.0; BLOCK], beta: [0.0; BLOCK], low, high };
+        for (lane, c) in channels.enumerate() {
+            (gate.scale[lane], gate.beta[lane]) = (of.gamma[c] * of.inv_std[c], of.beta[c]);
+        }
+        gate
+    }
+}
+
+impl Passage for Gate {
+    #[inline(always)]
+    fn pass<S: Simd>(&self, s: S, deviation: S::V, dy: S::V) -> S::V {
+        // The bits of the forward pass.
+        let y = s.fma(deviation, s.from_slice(&self.scale), s.from_slice(&self.beta));
+        let below_high = s.if_gt(s.splat(self.high), y, dy, s.splat(0.0));
+        s.if_gt(y, s.splat(self.low), below_high, s.splat(0.0))
+    }
+}
+
+/// Coefficients of the input's gradient.
+#[derive(Clone, Copy)]
+struct InputGradient<P> {
     mean: [f32; BLOCK],
     dy: [f32; BLOCK],
     deviation: [f32; BLOCK],
     constant: [f32; BLOCK],
+    passage: P,
 }
 
-impl Lanewise<2, 1> for InputGradient {
+impl<P> InputGradient<P> {
+    /// All zero, as spare lanes stay.
+    fn new(passage: P) -> Self {
+        let zero = [0.0; BLOCK];
+        Self { mean: zero, dy: zero, deviation: zero, constant: zero, passage }
+    }
+}
+
+impl<P: Passage> Lanewise<2, 1> for InputGradient<P> {
     #[inline(always)]
     fn step<S: Simd>(&self, s: S, [x, dy]: [S::V; 2], _: [S::V; 1]) -> [S::V; 1] {
         let deviation = s.sub(x, s.from_slice(&self.mean));
         let constant = s.fma(deviation, s.from_slice(&self.deviation), s.from_slice(&self.constant));
-        [s.fma(dy, s.from_slice(&self.dy), constant)]
+        [s.fma(self.passage.pass(s, deviation, dy), s.from_slice(&self.dy), constant)]
     }
 }
 
@@ -372,13 +520,16 @@ impl Lanewise<1, 2> for Deviations {
 
 /// The sums of `dy (x - mean)` and of `dy`.
 #[derive(Clone, Copy)]
-struct DeviationDot {
+struct DeviationDot<P> {
     mean: [f32; BLOCK],
+    passage: P,
 }
 
-impl Lanewise<2, 2> for DeviationDot {
+impl<P: Passage> Lanewise<2, 2> for DeviationDot<P> {
     #[inline(always)]
     fn step<S: Simd>(&self, s: S, [x, dy]: [S::V; 2], [dot, sum]: [S::V; 2]) -> [S::V; 2] {
-        [s.fma(dy, s.sub(x, s.from_slice(&self.mean)), dot), s.add(sum, dy)]
+        let deviation = s.sub(x, s.from_slice(&self.mean));
+        let dy = self.passage.pass(s, deviation, dy);
+        [s.fma(dy, deviation, dot), s.add(sum, dy)]
     }
 }

@@ -44,13 +44,15 @@ pub struct Augment {
 
 impl Augment {
     /// A sensible choice for pictures of a size, mild enough for ten epochs: grey ones, where digits and letters are, are moved a little (2 pixels of
-    /// padding at 28 x 28) but not flipped; colour ones are cropped (4 at 32 x 32), flipped, cut out (8) and lightly recoloured.
+    /// padding at 28 x 28) but not flipped; colour ones are cropped (4 at 32 x 32), flipped and cut out (8), and those above 64 pixels, photographs rather
+    /// than thumbnails, lightly recoloured.
     pub fn default_for(height: usize, width: usize, channels: usize) -> Self {
         let side = height.min(width);
         if channels == 1 {
             return Self { crop_padding: side / 14, ..Self::default() };
         }
-        Self { crop_padding: side / 8, flip: true, colour: 0.1, cutout: side / 4, ..Self::default() }
+        let colour = if side > 64 { 0.1 } else { 0.0 };
+        Self { crop_padding: side / 8, flip: true, colour, cutout: side / 4, ..Self::default() }
     }
 
     /// Refuses what has no meaning for pictures of `height` x `width`.

@@ -63,6 +63,24 @@ pub fn find(name: &str) -> Option<&'static Entry> {
     MODELS.iter().find(|entry| entry.name.eq_ignore_ascii_case(&name))
 }
 
+/// Pictures from which on a set is large: a network with more to learn, and longer batches, then give more than they cost.
+pub(crate) const MANY_PICTURES: usize = 20_000;
+
+/// The name of the network to begin with, for so many training pictures of a shape (channels, height, width).
+///
+/// ```
+/// use svertka::models::default_for;
+/// let names = [(5_000, [1, 28, 28]), (50_000, [3, 32, 32]), (5_000, [3, 96, 128])];
+/// assert_eq!(names.map(|(pictures, shape)| default_for(pictures, shape)), ["small", "resnet9", "resnet18"]);
+/// ```
+pub fn default_for(pictures: usize, shape: [usize; 3]) -> &'static str {
+    match (is_small(&shape), pictures >= MANY_PICTURES && shape[1].min(shape[2]) >= 16) {
+        (true, false) => "small",
+        (true, true) => "resnet9",
+        (false, _) => "resnet18",
+    }
+}
+
 /// A network of [`MODELS`] by name, or one from its one-line text ([`Network::from_text`]), which must end in a linear layer with
 /// `classes` features. `shape` is channels, height and width.
 ///
@@ -125,7 +143,7 @@ fn network(shape: &[usize], classes: usize, seed: u64) -> Result<Network> {
 }
 
 /// Whether a picture is so small (32 x 32, say) that the stem of a network for 224 x 224 would leave nothing of it.
-fn is_small(shape: &[usize]) -> bool {
+pub(crate) fn is_small(shape: &[usize]) -> bool {
     shape[1..].iter().all(|&side| side <= 64)
 }
 

@@ -13,6 +13,13 @@ use crate::onnx::{Attributes, Export, Import};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Activate(pub Activation);
 
+impl Activate {
+    /// The operator of the gradient: of the output's gradient, and of what [`Activation::gradient_reads`] says.
+    pub(super) fn backward(self) -> impl Operator + 'static {
+        ActivateGradient(self.0)
+    }
+}
+
 impl Operator for Activate {
     fn name(&self) -> &'static str {
         match self.0 {
@@ -65,7 +72,7 @@ impl Operator for Activate {
             Saved::Input => context.input(0),
             Saved::Output => context.output(0),
         };
-        let dx = context.push(ActivateGradient(self.0), &[dy, saved])?;
+        let dx = context.push(self.backward(), &[dy, saved])?;
         context.add(0, dx[0])
     }
 

@@ -6,11 +6,13 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use svertka_kernels::norm::{self, Affine, GradientsMut, Normalization, StatisticsMut};
+use svertka_kernels::activation::Activation;
+use svertka_kernels::norm::{self, Affine, After, GradientsMut, Normalization, StatisticsMut};
 
 use super::{Domain, Example, Layouts, Lowered, Operator, Role, Shapes, TrainingForm, expect_shape, planes};
 use crate::error::{Error, Result};
 use crate::gradient::GradientContext;
+use crate::graph::Value;
 use crate::onnx::{Attributes, Export, Import};
 
 /// Batch normalization. Inputs: activation, scale, bias, running mean, running variance (each of as many elements as channels).
@@ -63,50 +65,25 @@ impl Operator for BatchNorm {
     }
 
     fn lower(&self, shapes: &Shapes<'_>, _: usize) -> Result<Lowered> {
-        let (planes, eps) = (planes(shapes.inputs[0]), self.eps);
-        if !self.training {
-            return Ok(Lowered::new(move |cpu, io| {
-                let [gamma, beta, mean, var] = [1, 2, 3, 4].map(|i| io.inputs.get(i));
-                let affine = Affine { gamma, beta, eps };
-                norm::batch_norm_infer(cpu, planes, affine, mean, var, io.first(), &mut io.outputs[0]);
-            })
-            .in_place());
+        if self.training {
+            return Ok(self.lower_training(shapes, None));
         }
-        let count = (planes.batch * planes.pixels) as f32;
-        let bessel = if self.unbiased && count > 1.0 { count / (count - 1.0) } else { 1.0 };
+        let (planes, eps) = (planes(shapes.inputs[0]), self.eps);
         Ok(Lowered::new(move |cpu, io| {
-            let [x, gamma, beta] = [0, 1, 2].map(|i| io.inputs.get(i));
-            let [y, mean, inv_std, var] = io.outputs else { unreachable!("four outputs in training") };
-            let affine = Affine { gamma, beta, eps };
-            norm::batch_norm_train(
-                cpu,
-                planes,
-                affine,
-                x,
-                y,
-                StatisticsMut { mean, var, inv_std },
-                io.scratch,
-            );
-            var.iter_mut().for_each(|var| *var *= bessel);
+            let [gamma, beta, mean, var] = [1, 2, 3, 4].map(|i| io.inputs.get(i));
+            let affine = Affine { gamma, beta, eps, after: After::default() };
+            norm::batch_norm_infer(cpu, planes, affine, mean, var, io.first(), &mut io.outputs[0]);
         })
-        .scratch(norm::batch_norm_scratch_len(planes)))
+        .in_place())
     }
 
     fn gradient(&self, context: &mut GradientContext<'_>) -> Result<()> {
         let Some(dy) = context.output_gradient() else { return Ok(()) };
-        let [x, scale] = [0, 1].map(|i| context.input(i));
-        let inputs = if self.training {
-            vec![dy, x, scale, context.output(1), context.output(2)]
-        } else {
-            vec![dy, x, scale, context.input(3), context.input(4)]
+        let statistics = match self.training {
+            true => [1, 2].map(|i| context.output(i)),
+            false => [3, 4].map(|i| context.input(i)),
         };
-        let gradients = context.push(BatchNormGradient(*self), &inputs)?;
-        for (i, gradient) in gradients.into_iter().enumerate() {
-            if context.needs(i) {
-                context.add(i, gradient)?;
-            }
-        }
-        Ok(())
+        self.add_gradients(context, dy, statistics, None)
     }
 
     fn training(&self) -> Option<TrainingForm> {
@@ -136,9 +113,53 @@ impl Operator for BatchNorm {
     }
 }
 
-/// Inputs: gradient of the output, input, scale, mean, and inverse deviation (training) or variance. Outputs: gradients of input, scale, bias.
+impl BatchNorm {
+    /// The kernel of the training form, with what else it does in the same pass: an activation, and before it a sixth input is added if there is one.
+    pub(super) fn lower_training(&self, shapes: &Shapes<'_>, activation: Option<Activation>) -> Lowered {
+        let (planes, eps) = (planes(shapes.inputs[0]), self.eps);
+        let count = (planes.batch * planes.pixels) as f32;
+        let bessel = if self.unbiased && count > 1.0 { count / (count - 1.0) } else { 1.0 };
+        let has_residual = shapes.inputs.len() > 5;
+        Lowered::new(move |cpu, io| {
+            let [x, gamma, beta] = [0, 1, 2].map(|i| io.inputs.get(i));
+            let residual = has_residual.then(|| io.inputs.get(5));
+            let [y, mean, inv_std, var] = io.outputs else { unreachable!("four outputs in training") };
+            let affine = Affine { gamma, beta, eps, after: After { residual, activation } };
+            let statistics = StatisticsMut { mean, var, inv_std };
+            norm::batch_norm_train(cpu, planes, affine, x, y, statistics, io.scratch);
+            var.iter_mut().for_each(|var| *var *= bessel);
+        })
+        .scratch(norm::batch_norm_scratch_len(planes))
+    }
+
+    /// The gradients by input, scale and bias from `dy`, that of what an activation in the same pass gave, if there is one. `statistics` are mean and
+    /// inverse deviation, without training mean and variance.
+    pub(super) fn add_gradients(
+        &self,
+        context: &mut GradientContext<'_>,
+        dy: Value,
+        [mean, spread]: [Value; 2],
+        activation: Option<Activation>,
+    ) -> Result<()> {
+        let [x, scale, bias] = [0, 1, 2].map(|i| context.input(i));
+        let gradient = BatchNormGradient { norm: *self, activation };
+        let gradients = context.push(gradient, &[dy, x, scale, bias, mean, spread])?;
+        for (i, gradient) in gradients.into_iter().enumerate() {
+            if context.needs(i) {
+                context.add(i, gradient)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Inputs: gradient of the output, input, scale, bias, mean, and inverse deviation (training) or variance. Outputs: gradients of input, scale, bias.
 #[derive(Clone, Copy, Debug)]
-struct BatchNormGradient(BatchNorm);
+struct BatchNormGradient {
+    norm: BatchNorm,
+    /// Its gradient is taken in the same pass.
+    activation: Option<Activation>,
+}
 
 impl Operator for BatchNormGradient {
     fn name(&self) -> &'static str {
@@ -154,21 +175,21 @@ impl Operator for BatchNormGradient {
     }
 
     fn lower(&self, shapes: &Shapes<'_>, _: usize) -> Result<Lowered> {
-        let (planes, BatchNorm { eps, training, .. }) = (planes(shapes.inputs[0]), self.0);
+        let Self { norm: BatchNorm { eps, training, .. }, activation } = *self;
+        let planes = planes(shapes.inputs[0]);
         let sums = norm::batch_norm_scratch_len(planes);
         Ok(Lowered::new(move |cpu, io| {
-            let [x, gamma, mean, spread] = [1, 2, 3, 4].map(|i| io.inputs.get(i));
+            let [x, gamma, beta, mean, spread] = [1, 2, 3, 4, 5].map(|i| io.inputs.get(i));
             let dy = io.first();
             let [dx, dgamma, dbeta] = io.outputs else { unreachable!("three outputs") };
             let gradients = GradientsMut { dx, dgamma, dbeta };
             let (scratch, inverse) = io.scratch.split_at_mut(sums);
+            let used = |inv_std| Normalization { gamma, beta, mean, inv_std, activation };
             if training {
-                let normalization = Normalization { gamma, mean, inv_std: spread };
-                norm::batch_norm_backward(cpu, planes, normalization, x, dy, gradients, scratch);
+                norm::batch_norm_backward(cpu, planes, used(spread), x, dy, gradients, scratch);
             } else {
                 norm::inv_std(spread, eps, inverse);
-                let normalization = Normalization { gamma, mean, inv_std: inverse };
-                norm::batch_norm_infer_backward(cpu, planes, normalization, x, dy, gradients, scratch);
+                norm::batch_norm_infer_backward(cpu, planes, used(inverse), x, dy, gradients, scratch);
             }
         })
         .scratch(sums + planes.channels)
@@ -176,9 +197,13 @@ impl Operator for BatchNormGradient {
     }
 }
 
-/// What a [`BatchNorm`] in training made, once more from its statistics: the same bits. Inputs: activation, scale, bias, mean, inverse deviation.
+/// What a [`BatchNorm`] in training made, and an activation behind it, once more from its statistics: the same bits. Inputs: activation, scale, bias,
+/// mean, inverse deviation.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct NormalizeAgain;
+pub(crate) struct NormalizeAgain {
+    /// One that has bounds.
+    pub(crate) activation: Option<Activation>,
+}
 
 impl Operator for NormalizeAgain {
     fn name(&self) -> &'static str {
@@ -194,11 +219,11 @@ impl Operator for NormalizeAgain {
     }
 
     fn lower(&self, shapes: &Shapes<'_>, _: usize) -> Result<Lowered> {
-        let planes = planes(shapes.inputs[0]);
+        let (planes, activation) = (planes(shapes.inputs[0]), self.activation);
         Ok(Lowered::new(move |cpu, io| {
             let [x, gamma, beta, mean, inv_std] = [0, 1, 2, 3, 4].map(|i| io.inputs.get(i));
-            let normalization = Normalization { gamma, mean, inv_std };
-            norm::batch_norm_again(cpu, planes, normalization, beta, x, &mut io.outputs[0]);
+            let normalization = Normalization { gamma, beta, mean, inv_std, activation };
+            norm::batch_norm_again(cpu, planes, normalization, x, &mut io.outputs[0]);
         }))
     }
 }

@@ -5,6 +5,7 @@ use svertka_kernels::conv::Accuracy;
 
 use crate::data::Augment;
 use crate::error::{Error, Result};
+use crate::models::{MANY_PICTURES, is_small};
 
 /// The rule that changes weights.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -158,16 +159,23 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
-    /// The defaults for a set of this many training pictures. Few pictures are shown more often and in smaller batches, so that there are enough steps.
+    /// The defaults for so many training pictures of a shape (channels, height, width). Few pictures are shown more often and in smaller batches, so that
+    /// there are enough steps; many small ones in larger batches with a higher rate. Grey ones, which vary less, are shown half as often as colour ones.
     ///
     /// ```
     /// use svertka::train::TrainConfig;
-    /// let epochs = |pictures| TrainConfig::default_for(pictures).epochs;
-    /// assert_eq!((epochs(500), epochs(60_000), epochs(1_000_000)), (20, 15, 10));
+    /// let epochs = |pictures, shape| TrainConfig::default_for(pictures, shape).epochs;
+    /// assert_eq!((epochs(500, [3, 32, 32]), epochs(48_000, [3, 32, 32]), epochs(1_000_000, [3, 32, 32])), (20, 24, 10));
+    /// assert_eq!((epochs(58_000, [1, 28, 28]), epochs(48_000, [3, 224, 224])), (12, 18));
     /// ```
-    pub fn default_for(pictures: usize) -> Self {
-        let epochs = (900_000 / pictures.max(1)).clamp(10, 20);
-        Self { epochs, batch_size: if pictures < 10_000 { 32 } else { 64 }, ..Self::default() }
+    pub fn default_for(pictures: usize, shape: [usize; 3]) -> Self {
+        let shown = |most: usize, times: usize| (times / pictures.max(1)).clamp(10, most);
+        if pictures < MANY_PICTURES || !is_small(&shape) {
+            let batch_size = if pictures < 10_000 { 32 } else { 64 };
+            return Self { epochs: shown(20, 900_000), batch_size, ..Self::default() };
+        }
+        let epochs = if shape[0] == 1 { shown(12, 700_000) } else { shown(24, 1_200_000) };
+        Self { epochs, batch_size: 128, lr: 0.1, label_smoothing: 0.1, ..Self::default() }
     }
 
     /// Refuses numbers without meaning.

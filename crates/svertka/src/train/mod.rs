@@ -5,7 +5,9 @@
 mod checkpoint;
 mod classifier;
 mod config;
+mod initialize;
 mod metrics;
+mod norm_fusion;
 mod optimizer;
 mod parts;
 mod recompute;
@@ -15,6 +17,7 @@ mod step;
 
 pub use classifier::{Classifier, Evaluation, argmax};
 pub use config::{OptimizerKind, Schedule, TrainConfig};
+pub use initialize::initialize;
 pub use metrics::{Confusion, wilson_interval};
 pub use optimizer::{Gradient, Optimizer};
 pub use parts::{Part, Pass};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::recompute::AGAIN;
 use crate::error::Result;
 use crate::graph::{Graph, Source, Value};
-use crate::ops::{Activate, BatchNorm, NormalizeAgain, Shapes, elements, is};
+use crate::ops::{Activate, BatchNorm, BatchNormActivation, NormalizeAgain, Shapes, elements, is};
 
 /// Multiply-accumulates for an element of a layer's output, from which on making its norm again is short beside the layer and its gradients.
 const LONG_LAYER: u64 = 64;
@@ -83,14 +83,20 @@ impl Again<'_> {
         if index >= self.backward {
             return None;
         }
-        if is::<BatchNorm>(&node.op).is_some_and(|norm| norm.training) && value == node.outputs[0] {
-            if !self.behind_long_layer(node.inputs[0]) {
+        let fused = is::<BatchNormActivation>(&node.op);
+        let norm = fused
+            .map(|fused| fused.norm)
+            .or_else(|| is(&node.op))
+            .is_some_and(|norm: BatchNorm| norm.training);
+        if norm && value == node.outputs[0] {
+            let has_residual = node.inputs.len() > 5;
+            if has_residual || !self.behind_long_layer(node.inputs[0]) {
                 return None;
             }
             let [x, scale, bias] = [0, 1, 2].map(|i| self.first[&node.inputs[i]]);
             let [mean, inv_std] = [1, 2].map(|i| self.first[&node.outputs[i]]);
-            let inputs = [x, scale, bias, mean, inv_std];
-            return Some(self.new.push(&name, Arc::new(NormalizeAgain), &inputs, 1)[0]);
+            let again = NormalizeAgain { activation: fused.map(|fused| fused.activation) };
+            return Some(self.new.push(&name, Arc::new(again), &[x, scale, bias, mean, inv_std], 1)[0]);
         }
         is::<Activate>(&node.op)?;
         let normalized = self.value(node.inputs[0]);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use svertka_kernels::{Buffer, Cpu, binary, update};
 
 use super::config::TrainConfig;
+use super::norm_fusion::{FusedNorm, FusedNorms};
 use super::optimizer::{Gradient, Optimizer};
 use super::parts::{Part, Purposes, UPDATE, parts, purposes};
 use super::recompute::recompute;
@@ -76,7 +77,9 @@ impl Step {
         let training = training_graph(graph, config, batch)?;
         let shapes = training.graph.input_shapes(batch);
         let plan = Plan::with_accuracy(&training.graph, &shapes, Weights::Changing, config.accuracy, cpu)?;
-        let parameters = training.graph.parameters().to_vec();
+        let mut parameters = graph.parameters().to_vec();
+        let average = (config.ema > 0.0).then(|| parameters.clone());
+        parameters.push(Tensor::scalar(1.0));
         let sizes: Vec<usize> =
             training.learned.iter().map(|learned| parameters[learned.parameter].data().len()).collect();
         let largest = sizes.iter().copied().max().unwrap_or(0);
@@ -84,7 +87,7 @@ impl Step {
             parts: parts(&plan, &training.purposes),
             plan,
             optimizer: Optimizer::new(config.optimizer, config.weight_decay, sizes.into_iter()),
-            average: (config.ema > 0.0).then(|| parameters[..graph.parameters().len()].to_vec()),
+            average,
             parameters,
             learned: training.learned,
             statistics: training.statistics,
@@ -219,7 +222,7 @@ impl Step {
 }
 
 struct TrainingGraph {
-    /// Outputs: loss, logits, then what `learned` and `statistics` name by index.
+    /// With placeholders for the network's parameters, which come first among its own. Outputs: loss, logits, then what `learned` and `statistics` name by index.
     graph: Graph,
     learned: Vec<Learned>,
     statistics: Vec<(usize, usize)>,
@@ -253,17 +256,30 @@ fn training_graph(source: &Graph, config: &TrainConfig, batch_size: usize) -> Re
         map.insert(input.value, graph.input(source.name(input.value), input.shape.clone()));
     }
     for (value, tensor) in source.parameter_values().iter().zip(source.parameters()) {
-        map.insert(*value, graph.parameter(source.name(*value), tensor.clone()));
+        let placeholder = Tensor::placeholder(tensor.shape().to_vec());
+        map.insert(*value, graph.parameter(source.name(*value), placeholder));
     }
     let mut followed = Vec::new();
-    for node in source.nodes() {
-        let inputs: Vec<Value> = node.inputs.iter().map(|value| map[value]).collect();
-        let form = node.op.training();
-        let (op, count) =
-            form.as_ref().map_or((&node.op, node.outputs.len()), |form| (&form.op, form.outputs));
-        let outputs = graph.push(&node.name, Arc::clone(op), &inputs, count);
+    let fused = FusedNorms::find(source);
+    for (index, node) in source.nodes().iter().enumerate() {
+        if fused.absorbed.contains(&index) {
+            continue;
+        }
+        let norm = fused.at.get(&index);
+        let made = norm.map_or(node, |fused| &source.nodes()[fused.norm]);
+        let form = made.op.training();
+        let (mut op, count) =
+            form.as_ref().map_or((&made.op, made.outputs.len()), |form| (&form.op, form.outputs));
+        let with_activation: Arc<dyn Operator>;
+        let mut inputs: Vec<Value> = made.inputs.iter().map(|value| map[value]).collect();
+        if let Some(FusedNorm { op: fused, residual, .. }) = norm {
+            with_activation = Arc::new(*fused);
+            op = &with_activation;
+            inputs.extend(residual.iter().map(|value| map[value]));
+        }
+        let outputs = graph.push(&made.name, Arc::clone(op), &inputs, count);
         for (input, output, average) in form.into_iter().flat_map(|form| form.statistics) {
-            let name = format!("{}.average{input}", node.name);
+            let name = format!("{}.average{input}", made.name);
             let read = [inputs[input], outputs[output]];
             followed.push((inputs[input], graph.push(&name, Arc::new(average), &read, 1)[0]));
         }
@@ -277,7 +293,7 @@ fn training_graph(source: &Graph, config: &TrainConfig, batch_size: usize) -> Re
         &[map[&logits], targets],
         2,
     )[0];
-    let one = graph.parameter("one", Tensor::scalar(1.0));
+    let one = graph.parameter("one", Tensor::placeholder(vec![]));
 
     let roles = graph.roles();
     let values = graph.parameter_values().to_vec();
