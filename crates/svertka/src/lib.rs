@@ -65,7 +65,7 @@ pub use function::{
 pub use graph::{Graph, Value};
 pub use network::{ConvTransposeSpec, FractionalSize, Network, PoolSpec, ResizeMode, ResizeSpec};
 pub use onnx::Model;
-pub use plan::{Plan, StepInfo, Weights};
+pub use plan::{Choice, Plan, PlanOptions, StepInfo, Weights};
 pub use session::Session;
 pub use spec::{ConvSpec, Padding, PaddingMode, Sizes};
 pub use svertka_formats as formats;

@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use svertka_kernels::conv::Accuracy;
 use svertka_kernels::{Buffer, Cpu};
 
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::onnx::Model;
-use crate::plan::{Plan, Weights};
+use crate::plan::{Plan, PlanOptions, Weights};
 use crate::tensor::Tensor;
 
 /// A model file ready to run. Its weights are read one by one and kept only in the form in which kernels want them: so it takes less memory
@@ -40,24 +39,24 @@ impl Session {
     /// # Errors
     /// As [`Model::load`] and [`Plan::new`].
     pub fn open(path: impl AsRef<Path>, batch: usize, cpu: &Cpu) -> Result<Self> {
-        Self::open_with_accuracy(path, batch, Accuracy::Default, cpu)
+        Self::open_with_options(path, batch, &PlanOptions::default(), cpu)
     }
 
-    /// As [`Session::open`], with convolutions by those algorithms only that `accuracy` allows; see [`Plan::with_accuracy`].
+    /// As [`Session::open`], with these options.
     ///
     /// # Errors
-    /// As [`Session::open`].
-    pub fn open_with_accuracy(
+    /// As [`Session::open`] and [`Plan::with_options`].
+    pub fn open_with_options(
         path: impl AsRef<Path>,
         batch: usize,
-        accuracy: Accuracy,
+        options: &PlanOptions,
         cpu: &Cpu,
     ) -> Result<Self> {
         let path = path.as_ref();
         let (model, left) = Model::load_leaving(path, true)?;
         let input_shapes = model.graph.input_shapes(batch);
         let memory = Buffer::zeroed(left.largest());
-        Self::prepared(model.graph, input_shapes, accuracy, cpu, memory, |index, memory| {
+        Self::prepared(model.graph, input_shapes, options, cpu, memory, |index, memory| {
             left.read(index, memory)
         })
         .map_err(|error| error.within(&path.display().to_string()))
@@ -66,20 +65,25 @@ impl Session {
     /// Of a graph in memory, whose weights are let go once they are packed.
     ///
     /// # Errors
-    /// As [`Plan::new`].
-    pub fn new(graph: Graph, input_shapes: Vec<Vec<usize>>, accuracy: Accuracy, cpu: &Cpu) -> Result<Self> {
-        Self::prepared(graph, input_shapes, accuracy, cpu, Buffer::default(), |_, _| Ok(None))
+    /// As [`Plan::with_options`].
+    pub fn new(
+        graph: Graph,
+        input_shapes: Vec<Vec<usize>>,
+        options: &PlanOptions,
+        cpu: &Cpu,
+    ) -> Result<Self> {
+        Self::prepared(graph, input_shapes, options, cpu, Buffer::default(), |_, _| Ok(None))
     }
 
     fn prepared(
         graph: Graph,
         input_shapes: Vec<Vec<usize>>,
-        accuracy: Accuracy,
+        options: &PlanOptions,
         cpu: &Cpu,
         memory: Buffer,
         load: impl Fn(usize, &mut Buffer) -> Result<Option<Tensor>>,
     ) -> Result<Self> {
-        let mut plan = Plan::unallocated(&graph, &input_shapes, Weights::Constant, accuracy, cpu)?;
+        let mut plan = Plan::unallocated(&graph, &input_shapes, Weights::Constant, options, cpu)?;
         let mut parameters = graph.into_parameters();
         plan.prepare(cpu, &mut parameters, memory, load)?;
         plan.allocate();

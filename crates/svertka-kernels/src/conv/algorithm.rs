@@ -41,6 +41,19 @@ pub enum Accuracy {
     Fast,
 }
 
+impl Accuracy {
+    /// Whether `algorithm` has no more rounding error than this.
+    pub fn allows(self, algorithm: Algorithm) -> bool {
+        match algorithm {
+            Algorithm::Direct | Algorithm::Plain | Algorithm::Depthwise | Algorithm::Grouped => true,
+            Algorithm::WinogradTwo | Algorithm::WinogradFour | Algorithm::WinogradPhases => {
+                self != Self::Strict
+            }
+            Algorithm::WinogradSix => self == Self::Fast,
+        }
+    }
+}
+
 impl Algorithm {
     /// Every algorithm.
     pub const ALL: [Self; 8] = [
@@ -66,6 +79,16 @@ impl Algorithm {
             Self::WinogradSix => "winograd 6x6",
             Self::WinogradPhases => "winograd phases",
         }
+    }
+
+    /// The algorithm of this name.
+    ///
+    /// ```
+    /// use svertka_kernels::conv::Algorithm;
+    /// assert!(Algorithm::ALL.iter().all(|algorithm| Algorithm::find(algorithm.name()) == Some(*algorithm)));
+    /// ```
+    pub fn find(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 
     /// Whether this algorithm can compute `geometry`, forward and back to the input.

@@ -47,7 +47,10 @@ impl Conv {
     /// Whether the kernel wants the activation plain.
     pub(super) fn reads_plain(&self, shapes: &Shapes<'_>) -> bool {
         let geometry = self.geometry(shapes.inputs[0], shapes.inputs[1]);
-        geometry.is_ok_and(|geometry| Algorithm::choose(&geometry, shapes.accuracy).reads_plain())
+        geometry.is_ok_and(|geometry| {
+            let said = shapes.algorithm;
+            said.unwrap_or_else(|| Algorithm::choose(&geometry, shapes.accuracy)).reads_plain()
+        })
     }
 }
 
@@ -124,7 +127,7 @@ impl After {
         Self { bias: shapes.inputs.len() == 3, ..Self::default() }
     }
 
-    fn residual_input(self) -> usize {
+    pub(super) fn residual_input(self) -> usize {
         2 + usize::from(self.bias)
     }
 

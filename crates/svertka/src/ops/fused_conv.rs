@@ -1,10 +1,10 @@
 //! A convolution with what follows it in one kernel, residual and activation. A plan makes it; no file and no builder does.
 
-use svertka_kernels::conv::{Forward, InputGradient};
+use svertka_kernels::conv::{Algorithm, Forward, InputGradient};
 
 use super::conv::{After, lower_forward, lower_input_gradient};
 use super::{Conv, ConvTranspose, Layouts, Lowered, Operator, Shapes};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Inputs: activation, weight, bias if there is one, residual if there is one.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,31 @@ pub(crate) enum Layer {
 }
 
 impl FusedConv {
+    /// Position of the residual among the inputs.
+    pub(crate) fn residual_input(self) -> Option<usize> {
+        self.after.residual.then(|| self.after.residual_input())
+    }
+
+    /// The algorithms that come into question; none but the rule's for a picture, which stands plain for it.
+    pub(crate) fn candidates(&self, shapes: &Shapes<'_>) -> Result<Vec<Algorithm>> {
+        let (x, weight) = (shapes.inputs[0], shapes.inputs[1]);
+        let (geometry, transposed) = match &self.layer {
+            Layer::Conv(layer) => (layer.geometry(x, weight)?, false),
+            Layer::Transposed(layer) => (layer.geometry(x, weight)?, true),
+        };
+        let rule = Algorithm::choose(&geometry, shapes.accuracy);
+        if rule.reads_plain() && !transposed {
+            return Ok(vec![rule]);
+        }
+        let fits = |algorithm: &Algorithm| {
+            algorithm.supports(&geometry)
+                && shapes.accuracy.allows(*algorithm)
+                && !algorithm.reads_plain()
+                && (transposed || *algorithm != Algorithm::WinogradPhases)
+        };
+        Ok(Algorithm::ALL.into_iter().filter(fits).collect())
+    }
+
     fn layer(&self) -> &dyn Operator {
         match &self.layer {
             Layer::Conv(layer) => layer,
@@ -51,17 +76,20 @@ impl Operator for FusedConv {
 
     fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
         let (x, weight) = (shapes.inputs[0], shapes.inputs[1]);
-        Ok(match &self.layer {
-            Layer::Conv(layer) => lower_forward(
-                Forward::with_accuracy(&layer.geometry(x, weight)?, shapes.accuracy),
-                threads,
-                self.after,
-            ),
-            Layer::Transposed(layer) => lower_input_gradient(
-                InputGradient::with_accuracy(&layer.geometry(x, weight)?, shapes.accuracy),
-                threads,
-                self.after,
-            ),
+        let geometry = match &self.layer {
+            Layer::Conv(layer) => layer.geometry(x, weight)?,
+            Layer::Transposed(layer) => layer.geometry(x, weight)?,
+        };
+        let algorithm = shapes.algorithm.unwrap_or_else(|| Algorithm::choose(&geometry, shapes.accuracy));
+        let lowered = match &self.layer {
+            Layer::Conv(_) => Forward::with_algorithm(&geometry, algorithm)
+                .map(|plan| lower_forward(plan, threads, self.after)),
+            Layer::Transposed(_) => InputGradient::with_algorithm(&geometry, algorithm)
+                .map(|plan| lower_input_gradient(plan, threads, self.after)),
+        };
+        lowered.ok_or_else(|| {
+            let expected = "one that can compute the layer";
+            Error::argument(self.name(), "algorithm", expected, algorithm.name())
         })
     }
 

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 pub(crate) use svertka_kernels::activation::Activation;
-use svertka_kernels::conv::Accuracy;
+use svertka_kernels::conv::{Accuracy, Algorithm};
 use svertka_kernels::geometry::Window;
 use svertka_kernels::planes::Planes;
 
@@ -249,12 +249,14 @@ pub struct Shapes<'a> {
     pub outputs: &'a [&'a [usize]],
     /// How much rounding error convolutions may have.
     pub accuracy: Accuracy,
+    /// The algorithm of this node, where the plan says it.
+    pub algorithm: Option<Algorithm>,
 }
 
 impl<'a> Shapes<'a> {
-    /// With the default accuracy.
+    /// With the default accuracy and no algorithm said.
     pub fn new(inputs: &'a [&'a [usize]], outputs: &'a [&'a [usize]]) -> Self {
-        Self { inputs, outputs, accuracy: Accuracy::Default }
+        Self { inputs, outputs, accuracy: Accuracy::Default, algorithm: None }
     }
 }
 

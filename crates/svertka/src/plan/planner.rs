@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use svertka_kernels::Buffer;
-use svertka_kernels::conv::Accuracy;
+use svertka_kernels::conv::{Accuracy, Algorithm};
 use svertka_kernels::layout::{blocked_len, to_blocked, to_plain};
 
 use super::slots::Slots;
@@ -87,12 +87,13 @@ impl<'a> Planner<'a> {
         Self { graph, shapes, weights, accuracy, threads, physicals, by_value, steps }
     }
 
-    pub(super) fn node(&mut self, node: &Node) -> Result<()> {
+    /// Adds a node's steps; with `algorithm` by that one.
+    pub(super) fn node(&mut self, node: &Node, algorithm: Option<Algorithm>) -> Result<()> {
         let shapes = std::mem::take(&mut self.shapes);
         let shape =
             |values: &[Value]| values.iter().map(|value| shapes[value.0].as_slice()).collect::<Vec<_>>();
         let (read, made) = (shape(&node.inputs), shape(&node.outputs));
-        let around = Shapes { accuracy: self.accuracy, ..Shapes::new(&read, &made) };
+        let around = Shapes { accuracy: self.accuracy, algorithm, ..Shapes::new(&read, &made) };
         let (layouts, lowered) = (node.op.layouts(&around), node.op.lower(&around, self.threads));
         let macs = node.op.macs(&around);
         self.shapes = shapes;

@@ -24,7 +24,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME-PART", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["network", "input", "per_layer"])]
     layers: Option<String>,
     /// Measure steps of training: forward, backward and update
-    #[arg(long, conflicts_with_all = ["layers", "accuracy"])]
+    #[arg(long, conflicts_with = "layers")]
     train: bool,
     /// As train --memory: fewer activations are kept, the others computed again
     #[arg(long, requires = "train")]
@@ -50,6 +50,9 @@ pub(crate) struct Args {
     /// How much rounding error convolutions may have beside that of one sum after the other
     #[arg(long, value_enum, default_value_t = AccuracyClass::Default, conflicts_with = "layers")]
     accuracy: AccuracyClass,
+    /// Try every algorithm that a convolution may go by and take the fastest here, where otherwise a rule over shapes chooses
+    #[arg(long, conflicts_with_all = ["layers", "train"])]
+    measured: bool,
     /// Show every step in order, not only the slowest; with --train every layer
     #[arg(long)]
     per_layer: bool,

@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 use serde_json::json;
 use svertka::measure::{Times, gflops, numbers, peak_gflops, repeat};
-use svertka::{Cpu, Session, StepInfo, Tensor};
+use svertka::{Choice, Cpu, PlanOptions, Session, StepInfo, Tensor};
 
 use super::{Args, expect_batch, machine, memory, milliseconds, share};
 use crate::commands::train::peak_rss_bytes;
@@ -30,14 +30,15 @@ struct Line {
 }
 
 pub(super) fn run(name: &str, args: &Args, cpu: &Cpu) -> anyhow::Result<()> {
-    let accuracy = args.accuracy.into();
+    let choice = if args.measured { Choice::Measured } else { Choice::Heuristic };
+    let options = PlanOptions { accuracy: args.accuracy.into(), choice };
     // A file is read part by part; the figures are then those of a program that only answers.
     let mut session = if args.input.is_none() && args.classes.is_none() && Path::new(name).is_file() {
-        Session::open_with_accuracy(name, args.batch.unwrap_or(1).into(), accuracy, cpu)?
+        Session::open_with_options(name, args.batch.unwrap_or(1).into(), &options, cpu)?
     } else {
         let graph = network::graph(name, args.input, args.classes)?;
         let shapes = network::input_shapes(name, &graph, args.input, args.batch.unwrap_or(1).into())?;
-        Session::new(graph, shapes, accuracy, cpu)?
+        Session::new(graph, shapes, &options, cpu)?
     };
     let shapes = session.input_shapes().to_vec();
     let batch = shapes.first().and_then(|shape| shape.first()).copied().unwrap_or(1);
