@@ -168,8 +168,11 @@ impl Direct {
             let panel = &self.panels[job];
             // SAFETY: panels are disjoint, and each is written by its own job.
             let packed = unsafe { out.slice(panel.packed, panel.channels.len() * self.taps * PANEL) };
-            packed.fill(0.0);
             let (first, last) = (job * PANEL, (job * PANEL + PANEL).min(self.write.channels));
+            if self.taps == 1 && self.groups == 1 {
+                return pack_pointwise(weight, packed, first..last, &start);
+            }
+            packed.fill(0.0);
             // Lanes inside: one place in the panel for all of them, and its cache lines are written once.
             for read in panel.channels.clone() {
                 let group = read / group_read * group_write;
@@ -204,6 +207,34 @@ impl Direct {
         } else {
             cpu.threads
                 .run(jobs, |job, _| cpu.isa.dispatch(Job::<false> { plan: self, x, packed, finish, job }));
+        }
+    }
+}
+
+/// Packs the panel of `written` channels where there is one tap and one group: a matrix, row by row or column by column, in squares whose lines are read
+/// and written whole. Its columns often lie a power of two apart, where the first-level cache would not keep a line for each.
+fn pack_pointwise(
+    weight: &[f32],
+    packed: &mut [f32],
+    written: Range<usize>,
+    start: &impl Fn(usize, usize) -> usize,
+) {
+    let (first, width) = (written.start, written.len());
+    let side_by_side = width > 1 && start(first + 1, 0) == start(first, 0) + 1;
+    for (square, packed) in packed.chunks_mut(PANEL * PANEL).enumerate() {
+        if width < PANEL {
+            packed.fill(0.0);
+        }
+        if side_by_side {
+            for (row, read) in packed.chunks_exact_mut(PANEL).zip(square * PANEL..) {
+                row[..width].copy_from_slice(&weight[start(first, read)..][..width]);
+            }
+            continue;
+        }
+        for lane in 0..width {
+            for (row, read) in packed.chunks_exact_mut(PANEL).zip(square * PANEL..) {
+                row[lane] = weight[start(first + lane, read)];
+            }
         }
     }
 }

@@ -182,7 +182,7 @@ impl Forward {
     pub fn pack(&self, cpu: &Cpu, weight: &[f32], packed: &mut [f32]) {
         assert_eq!(weight.len(), self.geometry.weight_len(), "weight");
         let (group_in, taps) = weight_sizes(&self.geometry);
-        let start = |o, c| (o * group_in + c % group_in) * taps;
+        let start = |o, c| (o * group_in + of_group(c, group_in)) * taps;
         match &self.plan {
             Plan::Direct(plan) => plan.pack(cpu, weight, packed, start),
             Plan::Rows(plan) => plan.pack(weight, packed, start),
@@ -224,7 +224,7 @@ impl InputGradient {
     pub fn pack(&self, cpu: &Cpu, weight: &[f32], packed: &mut [f32]) {
         assert_eq!(weight.len(), self.geometry.weight_len(), "weight");
         let (group_in, taps) = weight_sizes(&self.geometry);
-        let start = |c, o| (o * group_in + c % group_in) * taps;
+        let start = |c, o| (o * group_in + of_group(c, group_in)) * taps;
         match &self.plan {
             Plan::Direct(plan) => plan.pack(cpu, weight, packed, start),
             Plan::Rows(plan) => plan.pack(weight, packed, start),
@@ -343,6 +343,12 @@ impl WeightGradient {
 /// Channels of the plain weight's second axis, and its taps.
 fn weight_sizes(geometry: &ConvGeometry) -> (usize, usize) {
     (geometry.in_channels / geometry.groups, geometry.window.kernel.iter().product())
+}
+
+/// Channel `c` within its group; a division for each weight would take longer than packing it.
+#[inline]
+fn of_group(c: usize, group: usize) -> usize {
+    if c < group { c } else { c % group }
 }
 
 /// The largest divisor of `count` that is at most `most`; zero for zero.

@@ -2,6 +2,7 @@
 //! and root-mean-square normalization), by a line's length ([`lp_norm`]), and by neighbouring channels ([`local_response_norm`]).
 
 mod batch;
+mod batch_lanes;
 mod line;
 mod local_response;
 mod lp;

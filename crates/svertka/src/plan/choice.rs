@@ -7,7 +7,7 @@ use std::time::Duration;
 use svertka_kernels::Cpu;
 use svertka_kernels::conv::{Accuracy, Algorithm};
 
-use super::{Plan, Weights};
+use super::{Plan, StepInfo, Weights};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node};
 use crate::ops::{FusedConv, Shapes, is};
@@ -39,6 +39,46 @@ pub struct PlanOptions {
 impl From<Accuracy> for PlanOptions {
     fn from(accuracy: Accuracy) -> Self {
         Self { accuracy, choice: Choice::Heuristic }
+    }
+}
+
+impl Plan {
+    /// As [`Plan::new`], with these options.
+    ///
+    /// # Errors
+    /// As [`Plan::new`], and where an algorithm is pinned for a node that is no convolution, or cannot compute it.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use svertka::kernels::conv::Algorithm;
+    /// use svertka::{Choice, Cpu, Network, Plan, PlanOptions, Weights};
+    /// let network = Network::from_text("conv16 relu conv16 relu linear3", &[8, 6, 8], 0)?.finish();
+    /// let (cpu, shapes) = (Cpu::new(1), network.input_shapes(2));
+    /// let measured = PlanOptions { choice: Choice::Measured, ..PlanOptions::default() };
+    /// let plan = Plan::with_options(&network, &shapes, Weights::Constant, &measured, &cpu)?;
+    /// // On another day, the same bits:
+    /// let pinned = PlanOptions { choice: Choice::Pinned(plan.algorithms()), ..PlanOptions::default() };
+    /// let again = Plan::with_options(&network, &shapes, Weights::Constant, &pinned, &cpu)?;
+    /// assert_eq!(again.algorithms(), plan.algorithms());
+    /// # Ok::<(), svertka::Error>(())
+    /// ```
+    pub fn with_options(
+        graph: &Graph,
+        inputs: &[Vec<usize>],
+        weights: Weights,
+        options: &PlanOptions,
+        cpu: &Cpu,
+    ) -> Result<Self> {
+        let mut plan = Self::unallocated(graph, inputs, weights, options, cpu)?;
+        plan.allocate();
+        Ok(plan)
+    }
+
+    /// The algorithm of each convolution's forward pass, by the name of its node: what [`Choice::Pinned`] takes.
+    pub fn algorithms(&self) -> BTreeMap<String, Algorithm> {
+        let forward = |step: &&StepInfo| step.op.is_some_and(|op| op == "Conv" || op == "ConvTranspose");
+        let named = |step: &StepInfo| Some((step.name.clone(), Algorithm::find(step.algorithm?)?));
+        self.steps().filter(forward).filter_map(named).collect()
     }
 }
 

@@ -10,10 +10,9 @@ mod fusion;
 mod planner;
 mod slots;
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use svertka_kernels::conv::{Accuracy, Algorithm};
+use svertka_kernels::conv::Accuracy;
 use svertka_kernels::{Buffer, Cpu};
 
 use crate::error::{Error, Result};
@@ -221,37 +220,6 @@ impl Plan {
         Self::with_options(graph, inputs, weights, &accuracy.into(), cpu)
     }
 
-    /// As [`Plan::new`], with these options.
-    ///
-    /// # Errors
-    /// As [`Plan::new`], and where an algorithm is pinned for a node that is no convolution, or cannot compute it.
-    ///
-    /// ```
-    /// use std::collections::BTreeMap;
-    /// use svertka::kernels::conv::Algorithm;
-    /// use svertka::{Choice, Cpu, Network, Plan, PlanOptions, Weights};
-    /// let network = Network::from_text("conv16 relu conv16 relu linear3", &[8, 6, 8], 0)?.finish();
-    /// let (cpu, shapes) = (Cpu::new(1), network.input_shapes(2));
-    /// let measured = PlanOptions { choice: Choice::Measured, ..PlanOptions::default() };
-    /// let plan = Plan::with_options(&network, &shapes, Weights::Constant, &measured, &cpu)?;
-    /// // On another day, the same bits:
-    /// let pinned = PlanOptions { choice: Choice::Pinned(plan.algorithms()), ..PlanOptions::default() };
-    /// let again = Plan::with_options(&network, &shapes, Weights::Constant, &pinned, &cpu)?;
-    /// assert_eq!(again.algorithms(), plan.algorithms());
-    /// # Ok::<(), svertka::Error>(())
-    /// ```
-    pub fn with_options(
-        graph: &Graph,
-        inputs: &[Vec<usize>],
-        weights: Weights,
-        options: &PlanOptions,
-        cpu: &Cpu,
-    ) -> Result<Self> {
-        let mut plan = Self::unallocated(graph, inputs, weights, options, cpu)?;
-        plan.allocate();
-        Ok(plan)
-    }
-
     /// As [`Plan::with_options`], but for the memory of values: [`Plan::allocate`] must follow, best after [`Plan::prepare`], which needs memory of its
     /// own.
     pub(crate) fn unallocated(
@@ -407,13 +375,6 @@ impl Plan {
     /// before the others.
     pub fn steps(&self) -> impl ExactSizeIterator<Item = &StepInfo> {
         self.steps.iter().map(|step| &step.info)
-    }
-
-    /// The algorithm of each convolution's forward pass, by the name of its node: what [`Choice::Pinned`] takes.
-    pub fn algorithms(&self) -> BTreeMap<String, Algorithm> {
-        let forward = |step: &&StepInfo| step.op.is_some_and(|op| op == "Conv" || op == "ConvTranspose");
-        let named = |step: &StepInfo| Some((step.name.clone(), Algorithm::find(step.algorithm?)?));
-        self.steps().filter(forward).filter_map(named).collect()
     }
 
     /// Bytes of all buffers, parameters and inputs not counted.
