@@ -42,6 +42,20 @@ fn named() -> Vec<(&'static str, ConvGeometry)> {
             "first layer, three channels",
             geometry([2, 3, 17, 1], [1, 13, 10], [1, 7, 5], [1, 2, 2], one, [(0, 0), (3, 3), (2, 2)]),
         ),
+        (
+            "first layer, one channel, long rows",
+            geometry([2, 1, 9, 1], [1, 6, 147], [1, 3, 3], one, one, same),
+        ),
+        (
+            "first layer, three channels, rows in bands",
+            geometry([1, 3, 70, 1], [1, 43, 61], [1, 7, 7], [1, 2, 2], one, [(0, 0), (3, 3), (3, 3)]),
+        ),
+        (
+            "few channels from many, rows apart",
+            geometry([2, 19, 3, 1], [1, 13, 37], [1, 3, 5], [1, 2, 1], [1, 2, 1], [(0, 0), (1, 2), (4, 0)]),
+        ),
+        ("few channels from many, pointwise", geometry([2, 21, 4, 1], [1, 5, 9], one, one, one, none)),
+        ("few channels from many, one axis", geometry([2, 9, 2, 1], [1, 1, 83], [1, 1, 5], one, one, none)),
         ("3 x 3", geometry([2, 16, 24, 1], [1, 7, 9], [1, 3, 3], one, one, same)),
         ("pointwise", geometry([2, 33, 40, 1], [1, 5, 6], one, one, one, none)),
         ("pointwise, stride", geometry([2, 9, 8, 1], [1, 7, 6], one, [1, 2, 3], one, none)),
@@ -483,6 +497,7 @@ fn each_algorithm_is_chosen_where_it_pays_and_direct_elsewhere() {
             _ if name.starts_with("squares") || name == "3 x 3" => Algorithm::WinogradFour,
             _ if name.starts_with("phases") => Algorithm::WinogradPhases,
             _ if g.in_channels <= 4 => Algorithm::Plain,
+            _ if name.starts_with("few channels") => Algorithm::FewChannels,
             _ => Algorithm::Direct,
         };
         assert_eq!(Algorithm::choose(&g, Accuracy::Default), expected, "{name}");

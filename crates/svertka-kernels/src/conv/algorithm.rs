@@ -1,6 +1,6 @@
 //! Which algorithms there are, what each can do, and which one a geometry gets.
 
-use super::{grouped, phases, winograd};
+use super::{grouped, phases, picture, winograd};
 use crate::geometry::ConvGeometry;
 
 /// Channels up to which a plain `x` is read as it is: a picture's. With more, the input mostly comes from another layer, blocked.
@@ -12,9 +12,11 @@ const PLAIN_CHANNELS: usize = 4;
 pub enum Algorithm {
     /// The register tile over any geometry.
     Direct,
-    /// The same with a plain `x`: for pictures, whose few channels would leave most lanes of a block empty. The input gradient is that of
-    /// [`Algorithm::Direct`], or of squares of cells where there is a stride of no more than the window.
+    /// The same with a plain `x`: for pictures, whose few channels would leave most lanes of a block empty. The input gradient has cells in its lanes
+    /// instead, or is that of [`Algorithm::Direct`] where there is depth or a dilation.
     Plain,
+    /// Vectors of cells instead of channels, for passes that write up to four channels. The gradients are those of [`Algorithm::Direct`].
+    FewChannels,
     /// Vectors of channels that do not mix: as many groups as input and output channels.
     Depthwise,
     /// Vectors of channels that mix with those of their own group only: groups of 2, 4 or whole blocks of 8, in and out.
@@ -45,7 +47,11 @@ impl Accuracy {
     /// Whether `algorithm` has no more rounding error than this.
     pub fn allows(self, algorithm: Algorithm) -> bool {
         match algorithm {
-            Algorithm::Direct | Algorithm::Plain | Algorithm::Depthwise | Algorithm::Grouped => true,
+            Algorithm::Direct
+            | Algorithm::Plain
+            | Algorithm::FewChannels
+            | Algorithm::Depthwise
+            | Algorithm::Grouped => true,
             Algorithm::WinogradTwo | Algorithm::WinogradFour | Algorithm::WinogradPhases => {
                 self != Self::Strict
             }
@@ -56,9 +62,10 @@ impl Accuracy {
 
 impl Algorithm {
     /// Every algorithm.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Direct,
         Self::Plain,
+        Self::FewChannels,
         Self::Depthwise,
         Self::Grouped,
         Self::WinogradTwo,
@@ -72,6 +79,7 @@ impl Algorithm {
         match self {
             Self::Direct => "direct",
             Self::Plain => "plain",
+            Self::FewChannels => "few channels",
             Self::Depthwise => "depthwise",
             Self::Grouped => "grouped",
             Self::WinogradTwo => "winograd 2x2",
@@ -95,6 +103,7 @@ impl Algorithm {
     pub fn supports(self, geometry: &ConvGeometry) -> bool {
         match self {
             Self::Direct | Self::Plain => true,
+            Self::FewChannels => picture::supports(geometry),
             Self::Depthwise => {
                 geometry.groups == geometry.in_channels && geometry.groups == geometry.out_channels
             }
@@ -131,6 +140,8 @@ impl Algorithm {
             Self::WinogradPhases
         } else if geometry.in_channels <= PLAIN_CHANNELS {
             Self::Plain
+        } else if Self::FewChannels.supports(geometry) && picture::pays(geometry) {
+            Self::FewChannels
         } else {
             Self::Direct
         }

@@ -6,12 +6,12 @@
 //!
 //! Each algorithm is one file: `direct.rs`, with its weight gradient in `weight_gradient.rs`; `rows.rs` for depthwise layers and small groups
 //! (`grouped.rs` says which; `depthwise.rs` has the weight gradient); `winograd.rs`, whose transforms are in `squares.rs`, whose stages, weights
-//! and weight gradient have files beside it, and which `phases.rs` does for transposed layers of stride 2; and `picture.rs`, the input gradient of
-//! strided first layers. They share the loops of `tile.rs`, the tables of `windows.rs`, where padding, stride and dilation are turned into
+//! and weight gradient have files beside it, and which `phases.rs` does for transposed layers of stride 2; and `picture.rs`, passes that write
+//! a few channels. They share the loops of `tile.rs`, the tables of `windows.rs`, where padding, stride and dilation are turned into
 //! offsets so that no algorithm mentions them, and,
 //! for weight gradients, the walk of `sweep.rs`. Sums have one order, whatever the number of threads and the place of an image in its batch.
-//! The tile leaves taps on padding out of the sum, so that not even an infinite weight meets a padded zero; transformed squares, the cells of `picture.rs`
-//! and the rows of depthwise weight gradients do meet zeros, and are finite where all values are.
+//! The tile leaves taps on padding out of the sum, so that not even an infinite weight meets a padded zero; transformed squares, the rows of `picture.rs`
+//! and those of depthwise weight gradients do meet zeros, and are finite where all values are.
 //!
 //! ```
 //! use svertka_kernels::{Buffer, Cpu, conv::Forward, epilogue::Epilogue, geometry::{ConvGeometry, Window}, layout};
@@ -76,7 +76,7 @@ enum Plan {
 
 /// Constructors that the two passes with packed weights share.
 macro_rules! pass {
-    ($(#[$doc:meta])* $name:ident: $direct:expr, $plain:expr, $rows:expr, $winograd:expr, $phases:expr) => {
+    ($(#[$doc:meta])* $name:ident: $direct:expr, $plain:expr, $few:expr, $rows:expr, $winograd:expr, $phases:expr) => {
         $(#[$doc])*
         #[derive(Debug)]
         pub struct $name {
@@ -105,6 +105,7 @@ macro_rules! pass {
                 let plan = match algorithm {
                     Algorithm::Direct => Plan::Direct($direct(geometry)),
                     Algorithm::Plain => $plain(geometry),
+                    Algorithm::FewChannels => $few(geometry),
                     Algorithm::Depthwise => Plan::Rows($rows(geometry, Factors::Own)),
                     Algorithm::Grouped => Plan::Rows($rows(geometry, grouped::factors(geometry))),
                     Algorithm::WinogradTwo => Plan::Winograd(Box::new($winograd(geometry, Axis::Two))),
@@ -142,7 +143,7 @@ macro_rules! pass {
                     Plan::Direct(_) | Plan::Rows(_) => 0,
                     Plan::Winograd(plan) => plan.scratch_len(threads),
                     Plan::Phases(plan) => plan.scratch_len(threads),
-                    Plan::Picture(plan) => plan.scratch_len(),
+                    Plan::Picture(plan) => plan.scratch_len(threads),
                 }
             }
         }
@@ -151,13 +152,13 @@ macro_rules! pass {
 
 pass! {
     /// `y = epilogue(x * weight)`.
-    Forward: |g| Direct::forward(g, BLOCK), |g| Plan::Direct(Direct::forward(g, 1)), Rows::forward, Winograd::forward,
-        |g| Plan::Direct(Direct::forward(g, BLOCK))
+    Forward: |g| Direct::forward(g, BLOCK), |g| Plan::Direct(Direct::forward(g, 1)), |g| Plan::Picture(Box::new(Picture::forward(g))),
+        Rows::forward, Winograd::forward, |g| Plan::Direct(Direct::forward(g, BLOCK))
 }
 
 pass! {
     /// The gradient for the input.
-    InputGradient: Direct::input_gradient, Picture::or_tile, Rows::input_gradient, Winograd::input_gradient,
+    InputGradient: Direct::input_gradient, Picture::or_tile, |g| Plan::Direct(Direct::input_gradient(g)), Rows::input_gradient, Winograd::input_gradient,
         |g| Plan::Phases(Phases::input_gradient(g))
 }
 
@@ -188,7 +189,7 @@ impl Forward {
             Plan::Rows(plan) => plan.pack(weight, packed, start),
             Plan::Winograd(plan) => plan.pack(cpu, weight, packed, start),
             Plan::Phases(plan) => plan.pack(cpu, weight, packed, start),
-            Plan::Picture(plan) => plan.pack(cpu, weight, packed, start),
+            Plan::Picture(plan) => plan.pack(weight, packed, start),
         }
     }
 
@@ -230,7 +231,7 @@ impl InputGradient {
             Plan::Rows(plan) => plan.pack(weight, packed, start),
             Plan::Winograd(plan) => plan.pack(cpu, weight, packed, start),
             Plan::Phases(plan) => plan.pack(cpu, weight, packed, start),
-            Plan::Picture(plan) => plan.pack(cpu, weight, packed, start),
+            Plan::Picture(plan) => plan.pack(weight, packed, start),
         }
     }
 
@@ -298,7 +299,9 @@ impl WeightGradient {
         let winograd = |axis| WeightPlan::Winograd(Box::new(WinogradWeightGradient::new(geometry, axis)));
         let plan = match algorithm {
             _ if !algorithm.supports(geometry) => return None,
-            Algorithm::Direct => WeightPlan::Direct(DirectWeightGradient::new(geometry, BLOCK)),
+            Algorithm::Direct | Algorithm::FewChannels => {
+                WeightPlan::Direct(DirectWeightGradient::new(geometry, BLOCK))
+            }
             Algorithm::Plain => WeightPlan::Direct(DirectWeightGradient::new(geometry, 1)),
             Algorithm::Depthwise => WeightPlan::Depthwise(DepthwiseWeightGradient::new(geometry)),
             Algorithm::WinogradTwo => winograd(Axis::Two),
