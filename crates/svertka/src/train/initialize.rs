@@ -239,7 +239,7 @@ mod tests {
     fn layers_that_are_no_such_convolution_stay_random() {
         let dataset = Dataset::open("digits", &OpenOptions::default()).unwrap();
         let frame = dataset.preprocessing().unwrap();
-        for net in ["linear10", "pool2 conv8 relu linear10", "conv8k1 relu linear10", "dwconv relu linear10"]
+        for net in ["linear10", "pool2 conv8 relu linear10", "conv8k1 relu linear10", "conv8d2 relu linear10"]
         {
             let graph = models::build(net, &[1, 28, 28], 10, 0).unwrap();
             assert_eq!(first_layer(&graph, &frame), None, "{net}");
