@@ -307,7 +307,7 @@ impl Job<'_> {
         let Picture { read: Side { channels, .. }, write, rows, before, row_len, .. } = self.plan;
         let width = self.plan.kernel[1];
         let bias = s.to_array(self.finish.start(s, 0));
-        let mut sums: [[S::V; V]; C] = std::array::from_fn(|c| [s.splat(bias[c]); V]);
+        let mut sums = [std::array::from_fn::<S::V, C, _>(|c| s.splat(bias[c])); V];
         let cells = before.wrapping_add_signed(line.read) + first;
         for &RowTap { tap, read } in &rows[row] {
             let read = (read - self.band.read.start) * channels * row_len + cells;
@@ -317,11 +317,11 @@ impl Job<'_> {
                 debug_assert!(read + line.taps.len() + V * LANES <= self.rows.len() + 1);
                 for (place, &tap) in line.taps.iter().enumerate() {
                     let weights: [S::V; C] = std::array::from_fn(|c| s.splat(weights[tap * C + c]));
-                    for vector in 0..V {
+                    for (vector, sums) in sums.iter_mut().enumerate() {
                         // SAFETY: `row_len` has room for the last vector of each line at its last tap.
                         let x = unsafe { s.load(self.rows.as_ptr().add(read + place + vector * LANES)) };
-                        for c in 0..C {
-                            sums[c][vector] = s.fma(weights[c], x, sums[c][vector]);
+                        for (sum, weight) in sums.iter_mut().zip(weights) {
+                            *sum = s.fma(weight, x, *sum);
                         }
                     }
                 }
@@ -330,8 +330,8 @@ impl Job<'_> {
         let at = (self.image * write.height + row) * write.width + line.write;
         let place = |cell: usize| (at + cell * line.write_step) * BLOCK;
         let last = line.count.min(first + V * LANES);
-        for vector in 0..V {
-            let square = std::array::from_fn(|c| if c < C { sums[c][vector] } else { s.splat(0.0) });
+        for (vector, sums) in sums.iter().enumerate() {
+            let square = std::array::from_fn(|c| if c < C { sums[c] } else { s.splat(0.0) });
             for (cell, v) in (first + vector * LANES..last).zip(s.transpose(square)) {
                 // SAFETY: a picture has one block of channels, so the rows of all images follow each other; each row is written by one job.
                 unsafe { self.finish.store(s, place(cell), v) };
