@@ -15,7 +15,7 @@
 //! assert_eq!(y, [321.5, 654.5]);
 //! ```
 
-use crate::conv::tile::{PANEL, ROWS, Step, pieces, tile, with_rows};
+use crate::conv::tile::{PANEL, ROWS, Step, pack_columns, pack_rows, pieces, tile, with_rows};
 use crate::cpu::{Cpu, WithSimd};
 use crate::simd::{LANES, Simd};
 use crate::threads::{SharedMut, job_goal, share};
@@ -179,10 +179,7 @@ impl Product {
                 let packed =
                     unsafe { out.slice((panel * self.inner + rows.start) * PANEL, rows.len() * PANEL) };
                 let width = PANEL.min(self.cols - panel * PANEL);
-                for (row, packed) in rows.clone().zip(packed.chunks_exact_mut(PANEL)) {
-                    packed[..width].copy_from_slice(&b[row * self.cols + panel * PANEL..][..width]);
-                    packed[width..].fill(0.0);
-                }
+                pack_rows(packed, width, |row| &b[(rows.start + row) * self.cols + panel * PANEL..]);
             }
         });
     }
@@ -195,18 +192,7 @@ impl Product {
             // SAFETY: each job writes its own panel.
             let packed = unsafe { out.slice(panel * self.inner * PANEL, self.inner * PANEL) };
             let width = PANEL.min(self.cols - panel * PANEL);
-            // Squares of 16 x 16, so that lines are read and written whole.
-            for (square, packed) in packed.chunks_mut(PANEL * PANEL).enumerate() {
-                if width < PANEL {
-                    packed.fill(0.0);
-                }
-                for lane in 0..width {
-                    let column = &b[(panel * PANEL + lane) * self.inner..][..self.inner][square * PANEL..];
-                    for (row, &value) in packed.chunks_exact_mut(PANEL).zip(column) {
-                        row[lane] = value;
-                    }
-                }
-            }
+            pack_columns(packed, width, |lane| &b[(panel * PANEL + lane) * self.inner..][..self.inner]);
         });
     }
 

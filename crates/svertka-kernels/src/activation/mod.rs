@@ -11,7 +11,8 @@ use crate::simd::Simd;
 mod piecewise;
 mod smooth;
 
-use piecewise::{Clip, HardSigmoid, HardSwish, LeakyRelu, Relu, Shrink, ThresholdedRelu};
+pub(crate) use piecewise::Clip;
+use piecewise::{HardSigmoid, HardSwish, LeakyRelu, Relu, Shrink, ThresholdedRelu};
 use smooth::{Exponential, Gelu, GeluTanh, LogSigmoid, Mish, Sigmoid, Softplus, Softsign, Swish, Tanh};
 
 /// An activation function.
@@ -271,7 +272,7 @@ impl<F: Function> WithSimd for Cells<'_, F> {
 }
 
 /// One function, its parameters in the implementing type.
-trait Function: Copy + Sync {
+pub(crate) trait Function: Copy + Sync {
     fn value<S: Simd>(self, s: S, x: S::V) -> S::V;
     /// `dy` times the derivative, by the input or the output, as [`Activation::gradient_reads`] says.
     fn gradient<S: Simd>(self, s: S, saved: S::V, dy: S::V) -> S::V;

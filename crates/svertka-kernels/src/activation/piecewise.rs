@@ -19,9 +19,9 @@ impl Function for Relu {
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Clip {
-    pub(super) min: f32,
-    pub(super) max: f32,
+pub(crate) struct Clip {
+    pub(crate) min: f32,
+    pub(crate) max: f32,
 }
 
 impl Function for Clip {

@@ -10,7 +10,8 @@ use std::ops::Range;
 
 use super::largest_divisor;
 use super::tile::{
-    Ahead, Fetching, PANEL, ROWS, Resting, Step, pieces, tile_of_blocks, tile_of_single_steps, with_rows,
+    Ahead, Fetching, PANEL, ROWS, Resting, Step, pack_columns, pack_rows, pieces, tile_of_blocks,
+    tile_of_single_steps, with_rows,
 };
 use super::windows::{Cell, Class};
 use crate::cpu::{Cpu, WithSimd};
@@ -211,8 +212,7 @@ impl Direct {
     }
 }
 
-/// Packs the panel of `written` channels where there is one tap and one group: a matrix, row by row or column by column, in squares whose lines are read
-/// and written whole. Its columns often lie a power of two apart, where the first-level cache would not keep a line for each.
+/// Packs the panel of `written` channels where there is one tap and one group: of a matrix whose rows or columns lie in memory.
 fn pack_pointwise(
     weight: &[f32],
     packed: &mut [f32],
@@ -220,22 +220,11 @@ fn pack_pointwise(
     start: &impl Fn(usize, usize) -> usize,
 ) {
     let (first, width) = (written.start, written.len());
-    let side_by_side = width > 1 && start(first + 1, 0) == start(first, 0) + 1;
-    for (square, packed) in packed.chunks_mut(PANEL * PANEL).enumerate() {
-        if width < PANEL {
-            packed.fill(0.0);
-        }
-        if side_by_side {
-            for (row, read) in packed.chunks_exact_mut(PANEL).zip(square * PANEL..) {
-                row[..width].copy_from_slice(&weight[start(first, read)..][..width]);
-            }
-            continue;
-        }
-        for lane in 0..width {
-            for (row, read) in packed.chunks_exact_mut(PANEL).zip(square * PANEL..) {
-                row[lane] = weight[start(first + lane, read)];
-            }
-        }
+    if width < 2 || start(first + 1, 0) == start(first, 0) + 1 {
+        pack_rows(packed, width, |read| &weight[start(first, read)..]);
+    } else {
+        let reads = packed.len() / PANEL;
+        pack_columns(packed, width, |lane| &weight[start(first + lane, 0)..][..reads]);
     }
 }
 

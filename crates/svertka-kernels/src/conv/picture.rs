@@ -209,10 +209,7 @@ fn bands(rows: &[Vec<RowTap>], read_row_len: usize) -> Vec<Band> {
             .iter()
             .fold((usize::MAX, 0), |(first, last), tap| (first.min(tap.read), last.max(tap.read + 1)));
         if let Some(band) = bands.last_mut() {
-            let read = match band.read.is_empty() {
-                true => first..last,
-                false => band.read.start.min(first)..band.read.end.max(last),
-            };
+            let read = band.read.start.min(first)..band.read.end.max(last);
             if read.len() * read_row_len <= BAND_LEN && band.written.len() < BAND_ROWS {
                 *band = Band { written: band.written.start..row + 1, read };
                 continue;

@@ -225,6 +225,30 @@ unsafe fn product<S: Simd, R: Row<S>, const MR: usize, const NV: usize>(
     }
 }
 
+/// Packs a panel of a matrix whose rows lie in memory: the first `width` lanes of row `i` are `row(i)`.
+pub(crate) fn pack_rows<'a>(packed: &mut [f32], width: usize, row: impl Fn(usize) -> &'a [f32]) {
+    for (i, packed) in packed.chunks_exact_mut(PANEL).enumerate() {
+        packed[..width].copy_from_slice(&row(i)[..width]);
+        packed[width..].fill(0.0);
+    }
+}
+
+/// Packs a panel of a matrix whose columns lie in memory: lane `i` of its rows, of the first `width` lanes, is `column(i)`. In squares of 16 x 16, so that
+/// lines are read and written whole: columns often lie a power of two apart, where the first-level cache would not keep a line for each.
+pub(crate) fn pack_columns<'a>(packed: &mut [f32], width: usize, column: impl Fn(usize) -> &'a [f32]) {
+    for (square, packed) in packed.chunks_mut(PANEL * PANEL).enumerate() {
+        if width < PANEL {
+            packed.fill(0.0);
+        }
+        for lane in 0..width {
+            let column = &column(lane)[square * PANEL..];
+            for (row, &value) in packed.chunks_exact_mut(PANEL).zip(column) {
+                row[lane] = value;
+            }
+        }
+    }
+}
+
 /// Adds the cells of a block, eight lanes each, to the first eight of `total`.
 #[inline(always)]
 pub(crate) fn add_cells<S: Simd>(s: S, cells: &[f32], total: &mut [f32]) {

@@ -14,7 +14,7 @@ use std::iter::StepBy;
 use std::ops::Range;
 
 use super::batch_lanes::{DeviationDot, Deviations, Gate, InputGradient, Normalize, Open, Passage};
-use crate::activation::Activation;
+use crate::activation::{Activation, Clip};
 use crate::cpu::Cpu;
 use crate::elementwise::{Sum, fold, map_part, run_ranges};
 use crate::layout::BLOCK;
@@ -70,13 +70,14 @@ pub struct Normalization<'a> {
 }
 
 impl Normalization<'_> {
-    fn bounds(&self) -> Option<(f32, f32)> {
-        self.activation.map(bounds)
+    fn clip(&self) -> Option<Clip> {
+        self.activation.map(clip)
     }
 }
 
-fn bounds(activation: Activation) -> (f32, f32) {
-    activation.bounds().expect("an activation of bounds")
+fn clip(activation: Activation) -> Clip {
+    let (min, max) = activation.bounds().expect("an activation of bounds");
+    Clip { min, max }
 }
 
 /// Where the gradients are written.
@@ -285,10 +286,10 @@ fn normalize(
     assert!([gamma, beta, mean].iter().all(|p| p.len() == planes.channels), "one value for each channel");
     assert_eq!(y.len(), planes.elements());
     assert!([x, residual].iter().flatten().all(|x| x.len() == y.len()));
-    let (low, high) = activation.map_or((f32::NEG_INFINITY, f32::INFINITY), bounds);
+    let clip = activation.map_or(Clip { min: f32::NEG_INFINITY, max: f32::INFINITY }, clip);
     let y = SharedMut::new(y);
     planes.run(cpu, |plane, block| {
-        let mut step = Normalize { low, high, ..Normalize::default() };
+        let mut step = Normalize::new(clip);
         for (lane, c) in planes.channels_of(block).enumerate() {
             (step.mean[lane], step.scale[lane], step.beta[lane]) = (mean[c], gamma[c] * inv_std(c), beta[c]);
         }
@@ -311,10 +312,10 @@ fn parameter_gradients(
     gradients: [&mut [f32]; 2],
     scratch: &mut [f32],
 ) {
-    match normalization.bounds() {
+    match normalization.clip() {
         None => gated_sums(cpu, planes, normalization, inputs, gradients, scratch, |_| Open),
-        Some(bounds) => {
-            let gate = |block| Gate::new(&normalization, bounds, planes.channels_of(block));
+        Some(clip) => {
+            let gate = |block| Gate::new(&normalization, clip, planes.channels_of(block));
             gated_sums(cpu, planes, normalization, inputs, gradients, scratch, gate);
         }
     }
@@ -360,10 +361,10 @@ fn input_gradient(
     dx: &mut [f32],
     coefficients: impl Fn(usize) -> [f32; 3] + Sync,
 ) {
-    match normalization.bounds() {
+    match normalization.clip() {
         None => gated_gradient(cpu, planes, normalization, inputs, dx, coefficients, |_| Open),
-        Some(bounds) => {
-            let gate = |block| Gate::new(&normalization, bounds, planes.channels_of(block));
+        Some(clip) => {
+            let gate = |block| Gate::new(&normalization, clip, planes.channels_of(block));
             gated_gradient(cpu, planes, normalization, inputs, dx, coefficients, gate);
         }
     }

@@ -3,45 +3,44 @@
 use std::ops::Range;
 
 use super::batch::Normalization;
+use crate::activation::{Clip, Function};
 use crate::elementwise::Lanewise;
 use crate::layout::BLOCK;
 use crate::simd::Simd;
 
-/// All lanes zero by default, so that spare lanes of the result are those of zero.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(super) struct Normalize {
     pub(super) mean: [f32; BLOCK],
     pub(super) scale: [f32; BLOCK],
     pub(super) beta: [f32; BLOCK],
-    pub(super) low: f32,
-    pub(super) high: f32,
+    pub(super) clip: Clip,
 }
 
 impl Normalize {
+    /// All lanes zero, so that spare lanes of the result are those of zero.
+    pub(super) fn new(clip: Clip) -> Self {
+        let zero = [0.0; BLOCK];
+        Self { mean: zero, scale: zero, beta: zero, clip }
+    }
+
     #[inline(always)]
     fn affine<S: Simd>(&self, s: S, x: S::V) -> S::V {
         let deviation = s.sub(x, s.from_slice(&self.mean));
         s.fma(deviation, s.from_slice(&self.scale), s.from_slice(&self.beta))
-    }
-
-    /// What is not a number stays that: the data is the second operand.
-    #[inline(always)]
-    fn bound<S: Simd>(&self, s: S, y: S::V) -> S::V {
-        s.min(s.splat(self.high), s.max(s.splat(self.low), y))
     }
 }
 
 impl Lanewise<1, 1> for Normalize {
     #[inline(always)]
     fn step<S: Simd>(&self, s: S, [x]: [S::V; 1], _: [S::V; 1]) -> [S::V; 1] {
-        [self.bound(s, self.affine(s, x))]
+        [self.clip.value(s, self.affine(s, x))]
     }
 }
 
 impl Lanewise<2, 1> for Normalize {
     #[inline(always)]
     fn step<S: Simd>(&self, s: S, [x, residual]: [S::V; 2], _: [S::V; 1]) -> [S::V; 1] {
-        [self.bound(s, s.add(self.affine(s, x), residual))]
+        [self.clip.value(s, s.add(self.affine(s, x), residual))]
     }
 }
 
@@ -65,15 +64,14 @@ impl Passage for Open {
 /// Lets through what comes from between the bounds.
 #[derive(Clone, Copy)]
 pub(super) struct Gate {
-    pub(super) scale: [f32; BLOCK],
-    pub(super) beta: [f32; BLOCK],
-    pub(super) low: f32,
-    pub(super) high: f32,
+    scale: [f32; BLOCK],
+    beta: [f32; BLOCK],
+    clip: Clip,
 }
 
 impl Gate {
-    pub(super) fn new(of: &Normalization<'_>, (low, high): (f32, f32), channels: Range<usize>) -> Self {
-        let mut gate = Self { scale: [0.0; BLOCK], beta: [0.0; BLOCK], low, high };
+    pub(super) fn new(of: &Normalization<'_>, clip: Clip, channels: Range<usize>) -> Self {
+        let mut gate = Self { scale: [0.0; BLOCK], beta: [0.0; BLOCK], clip };
         for (lane, c) in channels.enumerate() {
             (gate.scale[lane], gate.beta[lane]) = (of.gamma[c] * of.inv_std[c], of.beta[c]);
         }
@@ -86,8 +84,7 @@ impl Passage for Gate {
     fn pass<S: Simd>(&self, s: S, deviation: S::V, dy: S::V) -> S::V {
         // The bits of the forward pass.
         let y = s.fma(deviation, s.from_slice(&self.scale), s.from_slice(&self.beta));
-        let below_high = s.if_gt(s.splat(self.high), y, dy, s.splat(0.0));
-        s.if_gt(y, s.splat(self.low), below_high, s.splat(0.0))
+        self.clip.gradient(s, y, dy)
     }
 }
 

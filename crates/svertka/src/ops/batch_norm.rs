@@ -9,7 +9,10 @@ use std::sync::Arc;
 use svertka_kernels::activation::Activation;
 use svertka_kernels::norm::{self, Affine, After, GradientsMut, Normalization, StatisticsMut};
 
-use super::{Domain, Example, Layouts, Lowered, Operator, Role, Shapes, TrainingForm, expect_shape, planes};
+use super::{
+    BatchNormActivation, Domain, Example, Layouts, Lowered, Operator, Role, Shapes, TrainingForm,
+    expect_shape, planes,
+};
 use crate::error::{Error, Result};
 use crate::gradient::GradientContext;
 use crate::graph::Value;
@@ -114,15 +117,15 @@ impl Operator for BatchNorm {
 }
 
 impl BatchNorm {
-    /// The kernel of the training form, with what else it does in the same pass: an activation, and before it a sixth input is added if there is one.
+    /// The kernel of the training form, with what else [`BatchNormActivation`] does in the same pass.
     pub(super) fn lower_training(&self, shapes: &Shapes<'_>, activation: Option<Activation>) -> Lowered {
         let (planes, eps) = (planes(shapes.inputs[0]), self.eps);
         let count = (planes.batch * planes.pixels) as f32;
         let bessel = if self.unbiased && count > 1.0 { count / (count - 1.0) } else { 1.0 };
-        let has_residual = shapes.inputs.len() > 5;
+        let has_residual = shapes.inputs.len() > BatchNormActivation::RESIDUAL;
         Lowered::new(move |cpu, io| {
             let [x, gamma, beta] = [0, 1, 2].map(|i| io.inputs.get(i));
-            let residual = has_residual.then(|| io.inputs.get(5));
+            let residual = has_residual.then(|| io.inputs.get(BatchNormActivation::RESIDUAL));
             let [y, mean, inv_std, var] = io.outputs else { unreachable!("four outputs in training") };
             let affine = Affine { gamma, beta, eps, after: After { residual, activation } };
             let statistics = StatisticsMut { mean, var, inv_std };

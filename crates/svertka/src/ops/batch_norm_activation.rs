@@ -19,8 +19,10 @@ pub(crate) struct BatchNormActivation {
     pub(crate) activation: Activation,
 }
 
-/// Position of the residual among the inputs.
-const RESIDUAL: usize = 5;
+impl BatchNormActivation {
+    /// Position of the residual among the inputs.
+    pub(crate) const RESIDUAL: usize = 5;
+}
 
 impl Operator for BatchNormActivation {
     fn name(&self) -> &'static str {
@@ -28,19 +30,19 @@ impl Operator for BatchNormActivation {
     }
 
     fn arity(&self) -> RangeInclusive<usize> {
-        RESIDUAL..=RESIDUAL + 1
+        Self::RESIDUAL..=Self::RESIDUAL + 1
     }
 
     fn infer(&self, inputs: &[&[usize]]) -> Result<Vec<Vec<usize>>> {
-        let outputs = self.norm.infer(&inputs[..RESIDUAL])?;
-        if let Some(residual) = inputs.get(RESIDUAL) {
+        let outputs = self.norm.infer(&inputs[..Self::RESIDUAL])?;
+        if let Some(residual) = inputs.get(Self::RESIDUAL) {
             expect_shape(self, "residual", inputs[0], residual)?;
         }
         Ok(outputs)
     }
 
     fn layouts(&self, shapes: &Shapes<'_>) -> Layouts {
-        let inputs: &[usize] = if shapes.inputs.len() > RESIDUAL { &[0, RESIDUAL] } else { &[0] };
+        let inputs: &[usize] = if shapes.inputs.len() > Self::RESIDUAL { &[0, Self::RESIDUAL] } else { &[0] };
         Layouts::Blocked { inputs, outputs: &[0] }
     }
 
@@ -51,14 +53,14 @@ impl Operator for BatchNormActivation {
     fn gradient(&self, context: &mut GradientContext<'_>) -> Result<()> {
         let Some(dy) = context.output_gradient() else { return Ok(()) };
         let statistics = [1, 2].map(|i| context.output(i));
-        if context.inputs() == RESIDUAL {
+        if context.inputs() == Self::RESIDUAL {
             return self.norm.add_gradients(context, dy, statistics, Some(self.activation));
         }
         // The residual's gradient is needed by itself.
         let y = context.output(0);
         let sum = context.push(Activate(self.activation).backward(), &[dy, y])?[0];
-        if context.needs(RESIDUAL) {
-            context.add(RESIDUAL, sum)?;
+        if context.needs(Self::RESIDUAL) {
+            context.add(Self::RESIDUAL, sum)?;
         }
         self.norm.add_gradients(context, sum, statistics, None)
     }

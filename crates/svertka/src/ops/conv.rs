@@ -47,10 +47,7 @@ impl Conv {
     /// Whether the kernel wants the activation plain.
     pub(super) fn reads_plain(&self, shapes: &Shapes<'_>) -> bool {
         let geometry = self.geometry(shapes.inputs[0], shapes.inputs[1]);
-        geometry.is_ok_and(|geometry| {
-            let said = shapes.algorithm;
-            said.unwrap_or_else(|| Algorithm::choose(&geometry, shapes.accuracy)).reads_plain()
-        })
+        geometry.is_ok_and(|geometry| shapes.algorithm_for(&geometry).reads_plain())
     }
 }
 

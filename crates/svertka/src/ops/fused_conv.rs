@@ -1,6 +1,7 @@
 //! A convolution with what follows it in one kernel, residual and activation. A plan makes it; no file and no builder does.
 
 use svertka_kernels::conv::{Algorithm, Forward, InputGradient};
+use svertka_kernels::geometry::ConvGeometry;
 
 use super::conv::{After, lower_forward, lower_input_gradient};
 use super::{Conv, ConvTranspose, Layouts, Lowered, Operator, Shapes};
@@ -28,11 +29,8 @@ impl FusedConv {
 
     /// The algorithms that come into question; none but the rule's for a picture, which stands plain for it.
     pub(crate) fn candidates(&self, shapes: &Shapes<'_>) -> Result<Vec<Algorithm>> {
-        let (x, weight) = (shapes.inputs[0], shapes.inputs[1]);
-        let (geometry, transposed) = match &self.layer {
-            Layer::Conv(layer) => (layer.geometry(x, weight)?, false),
-            Layer::Transposed(layer) => (layer.geometry(x, weight)?, true),
-        };
+        let geometry = self.geometry(shapes)?;
+        let transposed = matches!(self.layer, Layer::Transposed(_));
         let rule = Algorithm::choose(&geometry, shapes.accuracy);
         if rule.reads_plain() && !transposed {
             return Ok(vec![rule]);
@@ -44,6 +42,14 @@ impl FusedConv {
                 && (transposed || *algorithm != Algorithm::WinogradPhases)
         };
         Ok(Algorithm::ALL.into_iter().filter(fits).collect())
+    }
+
+    fn geometry(&self, shapes: &Shapes<'_>) -> Result<ConvGeometry> {
+        let (x, weight) = (shapes.inputs[0], shapes.inputs[1]);
+        match &self.layer {
+            Layer::Conv(layer) => layer.geometry(x, weight),
+            Layer::Transposed(layer) => layer.geometry(x, weight),
+        }
     }
 
     fn layer(&self) -> &dyn Operator {
@@ -75,12 +81,8 @@ impl Operator for FusedConv {
     }
 
     fn lower(&self, shapes: &Shapes<'_>, threads: usize) -> Result<Lowered> {
-        let (x, weight) = (shapes.inputs[0], shapes.inputs[1]);
-        let geometry = match &self.layer {
-            Layer::Conv(layer) => layer.geometry(x, weight)?,
-            Layer::Transposed(layer) => layer.geometry(x, weight)?,
-        };
-        let algorithm = shapes.algorithm.unwrap_or_else(|| Algorithm::choose(&geometry, shapes.accuracy));
+        let geometry = self.geometry(shapes)?;
+        let algorithm = shapes.algorithm_for(&geometry);
         let lowered = match &self.layer {
             Layer::Conv(_) => Forward::with_algorithm(&geometry, algorithm)
                 .map(|plan| lower_forward(plan, threads, self.after)),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 pub(crate) use svertka_kernels::activation::Activation;
 use svertka_kernels::conv::{Accuracy, Algorithm};
-use svertka_kernels::geometry::Window;
+use svertka_kernels::geometry::{ConvGeometry, Window};
 use svertka_kernels::planes::Planes;
 
 use crate::error::{Error, Result};
@@ -257,6 +257,11 @@ impl<'a> Shapes<'a> {
     /// With the default accuracy and no algorithm said.
     pub fn new(inputs: &'a [&'a [usize]], outputs: &'a [&'a [usize]]) -> Self {
         Self { inputs, outputs, accuracy: Accuracy::Default, algorithm: None }
+    }
+
+    /// The algorithm of a convolution of this geometry.
+    pub(crate) fn algorithm_for(&self, geometry: &ConvGeometry) -> Algorithm {
+        self.algorithm.unwrap_or_else(|| Algorithm::choose(geometry, self.accuracy))
     }
 }
 

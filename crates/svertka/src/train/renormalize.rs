@@ -89,7 +89,7 @@ impl Again<'_> {
             .or_else(|| is(&node.op))
             .is_some_and(|norm: BatchNorm| norm.training);
         if norm && value == node.outputs[0] {
-            let has_residual = node.inputs.len() > 5;
+            let has_residual = node.inputs.len() > BatchNormActivation::RESIDUAL;
             if has_residual || !self.behind_long_layer(node.inputs[0]) {
                 return None;
             }

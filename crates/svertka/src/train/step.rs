@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use svertka_kernels::{Buffer, Cpu, binary, update};
 
 use super::config::TrainConfig;
-use super::norm_fusion::{FusedNorm, FusedNorms};
+use super::norm_fusion::FusedNorms;
 use super::optimizer::{Gradient, Optimizer};
 use super::parts::{Part, Purposes, UPDATE, parts, purposes};
 use super::recompute::recompute;
@@ -265,19 +265,18 @@ fn training_graph(source: &Graph, config: &TrainConfig, batch_size: usize) -> Re
         if fused.absorbed.contains(&index) {
             continue;
         }
-        let norm = fused.at.get(&index);
-        let made = norm.map_or(node, |fused| &source.nodes()[fused.norm]);
+        let fused = fused.at.get(&index);
+        let made = fused.map_or(node, |fused| &source.nodes()[fused.norm]);
         let form = made.op.training();
-        let (mut op, count) =
-            form.as_ref().map_or((&made.op, made.outputs.len()), |form| (&form.op, form.outputs));
-        let with_activation: Arc<dyn Operator>;
-        let mut inputs: Vec<Value> = made.inputs.iter().map(|value| map[value]).collect();
-        if let Some(FusedNorm { op: fused, residual, .. }) = norm {
-            with_activation = Arc::new(*fused);
-            op = &with_activation;
-            inputs.extend(residual.iter().map(|value| map[value]));
-        }
-        let outputs = graph.push(&made.name, Arc::clone(op), &inputs, count);
+        let count = form.as_ref().map_or(made.outputs.len(), |form| form.outputs);
+        let op: Arc<dyn Operator> = match (fused, &form) {
+            (Some(fused), _) => Arc::new(fused.op),
+            (None, Some(form)) => Arc::clone(&form.op),
+            (None, None) => Arc::clone(&made.op),
+        };
+        let residual = fused.and_then(|fused| fused.residual);
+        let inputs: Vec<Value> = made.inputs.iter().chain(&residual).map(|value| map[value]).collect();
+        let outputs = graph.push(&made.name, op, &inputs, count);
         for (input, output, average) in form.into_iter().flat_map(|form| form.statistics) {
             let name = format!("{}.average{input}", made.name);
             let read = [inputs[input], outputs[output]];
