@@ -15,7 +15,9 @@
 //! assert_eq!(y, [321.5, 654.5]);
 //! ```
 
-use crate::conv::tile::{PANEL, ROWS, Step, pack_columns, pack_rows, pieces, tile, with_rows};
+use crate::conv::tile::{
+    PANEL, ROWS, Resting, Step, pack_columns, pack_rows, pieces, tile, tile_of_blocks, with_rows,
+};
 use crate::cpu::{Cpu, WithSimd};
 use crate::simd::{LANES, Simd};
 use crate::threads::{SharedMut, job_goal, share};
@@ -202,11 +204,14 @@ impl Product {
         assert_eq!(out.len(), self.rows * self.cols, "result");
         assert!(bias.is_none_or(|bias| bias.len() == self.cols), "bias");
         let goal = job_goal((self.rows * self.inner) as u64 * self.cols as u64);
-        let panel_sets = goal.min(self.panels());
+        // Pairs of panels stay together.
+        let pairs = self.panels().div_ceil(2);
+        let panel_sets = goal.min(pairs);
         let row_sets = goal.div_ceil(panel_sets.max(1)).min(self.rows.div_ceil(ROWS));
         let out = SharedMut::new(out);
         cpu.threads.run(panel_sets * row_sets, |job, _| {
-            let panels = share(self.panels(), panel_sets, job % panel_sets);
+            let pairs = share(pairs, panel_sets, job % panel_sets);
+            let panels = pairs.start * 2..(pairs.end * 2).min(self.panels());
             let rows = share(self.rows, row_sets, job / panel_sets);
             cpu.isa.dispatch(Job { product: self, a, packed, bias, out, panels, rows });
         });
@@ -233,12 +238,18 @@ impl WithSimd for Job<'_> {
         let blocks = inner.div_ceil(INNER_BLOCK).max(1);
         for block in 0..blocks {
             let inner = share(inner, blocks, block);
-            for panel in self.panels.clone() {
+            for panel in self.panels.clone().step_by(S::PANELS) {
                 for rows in pieces(self.rows.len(), ROWS) {
                     let row = self.rows.start + rows.start;
                     with_rows!(rows.len(), MR in [1 2 3 4 5 6] => {
-                        // SAFETY: `run` has checked the lengths; rows, inner range and panel are inside.
-                        unsafe { self.tile::<S, MR>(s, row, panel, inner.clone()) }
+                        // SAFETY: `run` has checked the lengths; rows, inner range and panels are inside.
+                        unsafe {
+                            if S::PANELS == 2 && panel + 1 < self.panels.end {
+                                self.tile::<S, MR, 4>(s, row, panel, inner.clone());
+                            } else {
+                                self.tile::<S, MR, 2>(s, row, panel, inner.clone());
+                            }
+                        }
                     });
                 }
             }
@@ -247,12 +258,12 @@ impl WithSimd for Job<'_> {
 }
 
 impl Job<'_> {
-    /// Adds a range of the inner size to `MR` rows of a panel; the first range starts from the bias.
+    /// Adds a range of the inner size to `MR` rows of a panel, or of two with `NV` of four; the first range starts from the bias.
     ///
     /// # Safety
     /// The slices have the lengths of the product, and rows, panel and `inner` are inside it.
     #[inline(always)]
-    unsafe fn tile<S: Simd, const MR: usize>(
+    unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(
         &self,
         s: S,
         row: usize,
@@ -261,10 +272,10 @@ impl Job<'_> {
     ) {
         let p = self.product;
         let column = panel * PANEL;
-        let width = PANEL.min(p.cols - column);
+        let width = (NV * LANES).min(p.cols - column);
         // SAFETY: no other job has these rows and columns.
         let out = |i: usize| unsafe { self.out.slice((row + i) * p.cols + column, width) };
-        let mut acc = [[s.splat(0.0); 2]; MR];
+        let mut acc = [[s.splat(0.0); NV]; MR];
         for (i, acc) in acc.iter_mut().enumerate() {
             let start = match self.bias {
                 _ if inner.start > 0 => &*out(i),
@@ -279,12 +290,14 @@ impl Job<'_> {
         let a = self.a.as_ptr().wrapping_add(row * p.row_stride + inner.start * p.inner_stride);
         let b = self.packed.as_ptr().wrapping_add((panel * p.inner + inner.start) * PANEL);
         let a: [*const f32; MR] = std::array::from_fn(|i| a.wrapping_add(i * p.row_stride));
+        let b: [*const f32; NV] =
+            std::array::from_fn(|j| b.wrapping_add(j / 2 * p.inner * PANEL + j % 2 * LANES));
         // SAFETY: the caller's promise.
         unsafe {
             if p.inner_stride == 1 {
-                tile(s, &mut acc, a, [b, b.wrapping_add(LANES)], &steps, (1, PANEL));
+                tile_of_blocks(s, &mut acc, a, b, &steps, Resting);
             } else {
-                tile(s, &mut acc, a, [b, b.wrapping_add(LANES)], &steps, (p.inner_stride, PANEL));
+                tile(s, &mut acc, a, b, &steps, (p.inner_stride, PANEL));
             }
         }
         for (i, acc) in acc.iter().enumerate() {

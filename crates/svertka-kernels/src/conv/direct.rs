@@ -2,9 +2,9 @@
 //! The forward pass may read a plain activation: a picture of few channels then needs no blocked copy, of which most lanes would be empty.
 //!
 //! A *panel* is 16 written channels. It reads the contiguous range of channels that its groups cover; packed weights are zero where groups
-//! differ (so an infinity in one group makes NaN of the other groups of its panel). For each class of cells and each panel, the tile walks
-//! blocks of read channels, then taps, then the channels of the block. This is the order of every sum, at edges too. A plain channel is a
-//! block of its own.
+//! differ (so an infinity in one group makes NaN of the other groups of its panel). For each class of cells and each panel, or two of them that
+//! read alike where registers are wide ([`Simd::PANELS`]), the tile walks blocks of read channels, then taps, then the channels of the block. This is
+//! the order of every sum, at edges too. A plain channel is a block of its own.
 
 use std::ops::Range;
 
@@ -133,7 +133,9 @@ impl Direct {
         let bytes = group_images * read.blocks() * cells_read * BLOCK * size_of::<f32>();
         let mut chunks = bytes.div_ceil(JOB_BYTES).clamp(1, tiles.len().max(1));
         let goal = job_goal(g.macs());
-        let panel_sets = goal.div_ceil((image_groups * chunks).max(1)).clamp(1, panels.len());
+        // Pairs of panels stay together.
+        let pairs = panels.len().div_ceil(2);
+        let panel_sets = goal.div_ceil((image_groups * chunks).max(1)).clamp(1, pairs.max(1));
         chunks = chunks.max(goal.div_ceil((image_groups * panel_sets).max(1))).min(tiles.len().max(1));
         Self {
             batch: g.batch,
@@ -152,7 +154,17 @@ impl Direct {
     }
 
     pub(crate) fn packed_len(&self) -> usize {
-        self.panels.last().map_or(0, |last| last.packed + last.channels.len() * self.taps * PANEL)
+        self.panels.last().map_or(0, |last| last.packed + self.panel_len(last))
+    }
+
+    fn panel_len(&self, panel: &Panel) -> usize {
+        panel.channels.len() * self.taps * PANEL
+    }
+
+    /// Whether a panel and the one behind it read the same cells by the same steps.
+    fn read_alike(&self, number: usize) -> bool {
+        let [panel, next] = [&self.panels[number], &self.panels[number + 1]];
+        panel.channels == next.channels && panel.steps == next.steps
     }
 
     /// Packs `weight`, in which the taps of written channel `w` and read channel `r` of its group start at `start(w, r)`.
@@ -168,7 +180,7 @@ impl Direct {
         cpu.threads.run(self.panels.len(), |job, _| {
             let panel = &self.panels[job];
             // SAFETY: panels are disjoint, and each is written by its own job.
-            let packed = unsafe { out.slice(panel.packed, panel.channels.len() * self.taps * PANEL) };
+            let packed = unsafe { out.slice(panel.packed, self.panel_len(panel)) };
             let (first, last) = (job * PANEL, (job * PANEL + PANEL).min(self.write.channels));
             if self.taps == 1 && self.groups == 1 {
                 return pack_pointwise(weight, packed, first..last, &start);
@@ -292,29 +304,51 @@ impl<const PLAIN: bool> WithSimd for Job<'_, PLAIN> {
         let (set, rest) = (self.job % plan.panel_sets, self.job / plan.panel_sets);
         let (chunk, group) = (rest % plan.chunks, rest / plan.chunks);
         let tiles = &plan.tiles[share(plan.tiles.len(), plan.chunks, chunk)];
-        for panel in share(plan.panels.len(), plan.panel_sets, set) {
-            let image = group * plan.group_images;
-            if (panel * 2 + 1) == plan.write.blocks() {
-                self.panel::<S, _, 1>(s, image, panel, tiles, |_, _| Resting);
-            } else if self.packed.len() < COLD_WEIGHTS {
-                self.panel::<S, _, 2>(s, image, panel, tiles, |_, _| Resting);
-            } else {
-                let next = plan
-                    .panels
-                    .get(panel + 1)
-                    .map_or(0..0, |next| next.packed..next.packed + next.channels.len() * plan.taps * PANEL);
-                let next = &self.packed[next];
-                let ahead = |tile, steps| Fetching::of_tile(next, tile, steps);
-                self.panel::<S, _, 2>(s, image, panel, tiles, ahead);
+        let pairs = share(plan.panels.len().div_ceil(2), plan.panel_sets, set);
+        let (mut first, end) = (pairs.start * 2, (pairs.end * 2).min(plan.panels.len()));
+        let image = group * plan.group_images;
+        while first < end {
+            let beside = S::PANELS == 2 && first + 1 < end && plan.read_alike(first);
+            match (beside, plan.write.blocks() - first * 2) {
+                (true, 3) => self.panels_by_size::<S, 4, 3>(s, image, first, tiles),
+                (true, _) => self.panels_by_size::<S, 4, 4>(s, image, first, tiles),
+                (false, 1) => self.panels_by_size::<S, 1, 1>(s, image, first, tiles),
+                (false, _) => self.panels_by_size::<S, 2, 2>(s, image, first, tiles),
             }
+            first += if beside { 2 } else { 1 };
         }
     }
 }
 
 impl<const PLAIN: bool> Job<'_, PLAIN> {
-    /// The `tiles` of one panel, of the group of images that starts with `image`. The panel has `NV` blocks.
+    /// [`Job::panels`], which ask for the weights of those after them where that pays.
     #[inline(always)]
-    fn panel<S: Simd, A: Ahead, const NV: usize>(
+    fn panels_by_size<S: Simd, const NV: usize, const BLOCKS: usize>(
+        &self,
+        s: S,
+        image: usize,
+        number: usize,
+        tiles: &[Tile],
+    ) {
+        if NV == 1 || self.packed.len() < COLD_WEIGHTS {
+            return self.panels::<S, _, NV, BLOCKS>(s, image, number, tiles, |_, _| Resting);
+        }
+        let panels = &self.plan.panels;
+        let [start, end] =
+            [1, 2].map(|set| panels.get(number + set * S::PANELS).map_or(self.packed.len(), |panel| panel.packed));
+        let next = &self.packed[start..end];
+        if S::PANELS == 2 {
+            let ahead = |tile, steps| Fetching::<2>::of_tile(next, tile, steps);
+            self.panels::<S, _, NV, BLOCKS>(s, image, number, tiles, ahead);
+        } else {
+            let ahead = |tile, steps| Fetching::<1>::of_tile(next, tile, steps);
+            self.panels::<S, _, NV, BLOCKS>(s, image, number, tiles, ahead);
+        }
+    }
+
+    /// The `tiles` of the panels from `number` on, of the group of images that starts with `image`. `NV` blocks are computed, of which there are `BLOCKS`.
+    #[inline(always)]
+    fn panels<S: Simd, A: Ahead, const NV: usize, const BLOCKS: usize>(
         &self,
         s: S,
         image: usize,
@@ -324,7 +358,10 @@ impl<const PLAIN: bool> Job<'_, PLAIN> {
     ) {
         let plan = self.plan;
         let panel = &plan.panels[number];
-        let start = std::array::from_fn(|j| self.finish.start(s, number * 2 + j));
+        let mut start = [s.splat(0.0); NV];
+        for (j, start) in start.iter_mut().enumerate().take(BLOCKS) {
+            *start = self.finish.start(s, number * 2 + j);
+        }
         let block = panel.channels.start - panel.channels.start % plan.read.lanes;
         let x = image * plan.read.image_len() + plan.read.at(block, 0);
         let y = image * plan.write.image_len() + number * 2 * plan.write.cells * BLOCK;
@@ -334,12 +371,12 @@ impl<const PLAIN: bool> Job<'_, PLAIN> {
             let ahead = ahead(at, steps.len());
             with_rows!(cells.len(), MR in [1 2 3 4 5 6] => {
                 // SAFETY: `run` has checked the lengths that the tables were made for; no other job writes these cells of this panel.
-                unsafe { self.tile::<S, MR, NV>(s, x, y, panel.packed, start, steps, cells, ahead) }
+                unsafe { self.tile::<S, MR, NV, BLOCKS>(s, x, y, panel, start, steps, cells, ahead) }
             });
             if (at + 1) % SETTLED_TILES == 0 || at + 1 == tiles.len() {
                 // Tiles side by side have their cells side by side.
                 let first = tiles[at / SETTLED_TILES * SETTLED_TILES].cells.start;
-                for j in 0..NV {
+                for j in 0..BLOCKS {
                     let block = y + j * plan.write.cells * BLOCK;
                     let cells = plan.cells[first..tile.cells.end].iter();
                     // SAFETY: the places that these tiles have written.
@@ -350,18 +387,19 @@ impl<const PLAIN: bool> Job<'_, PLAIN> {
     }
 
     /// # Safety
-    /// `x`, `packed` and `y` are starts for which the tables stay inside the slices; no other thread writes these cells.
+    /// `x` and `y` are starts for which the tables stay inside the slices; no other thread writes these cells. With four vectors, the panel behind `panel`
+    /// is as long as it.
     #[inline(always)]
     #[expect(
         clippy::too_many_arguments,
         reason = "one tile: three places, the start of its sums, and its two tables"
     )]
-    unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(
+    unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const BLOCKS: usize>(
         &self,
         s: S,
         x: usize,
         y: usize,
-        packed: usize,
+        panel: &Panel,
         start: [S::V; NV],
         steps: &[Step],
         cells: &[Cell],
@@ -371,14 +409,15 @@ impl<const PLAIN: bool> Job<'_, PLAIN> {
         // SAFETY: the caller's promise; a cell without taps has no steps, and its start is not read.
         unsafe {
             let a = std::array::from_fn(|i| self.x.as_ptr().wrapping_add(x + cells[i].read));
-            let b = std::array::from_fn(|j| self.packed.as_ptr().wrapping_add(packed + j * BLOCK));
+            let (packed, len) = (self.packed.as_ptr().wrapping_add(panel.packed), self.plan.panel_len(panel));
+            let b = std::array::from_fn(|j| packed.wrapping_add(j / 2 * len + j % 2 * BLOCK));
             if PLAIN {
                 tile_of_single_steps(s, &mut acc, a, b, steps);
             } else {
                 tile_of_blocks(s, &mut acc, a, b, steps, ahead);
             }
             for (acc, cell) in acc.iter().zip(cells) {
-                for (j, acc) in acc.iter().enumerate() {
+                for (j, acc) in acc.iter().enumerate().take(BLOCKS) {
                     self.finish.store(s, y + j * self.plan.write.cells * BLOCK + cell.write, *acc);
                 }
             }

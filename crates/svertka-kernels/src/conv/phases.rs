@@ -126,9 +126,9 @@ impl Phases {
         self.squares().div_ceil(self.chunks).div_ceil(ROWS) * POINTS * self.point_len()
     }
 
-    /// Elements of a chunk's products for one panel: squares, then points, lanes.
+    /// Elements of a chunk's products for two panels: panels, then squares, points, lanes.
     fn products_len(&self) -> usize {
-        self.squares().div_ceil(self.chunks) * POINTS * PANEL
+        2 * self.squares().div_ceil(self.chunks) * POINTS * PANEL
     }
 
     pub(crate) fn scratch_len(&self, threads: usize) -> usize {
@@ -214,7 +214,8 @@ impl Phases {
         } else {
             for chunk in 0..self.chunks {
                 cpu.threads.run(blocks, |block, _| transform(chunk, block..block + 1, 0));
-                cpu.threads.run(panels, |panel, worker| multiply(chunk, panel..panel + 1, 0, worker));
+                cpu.threads
+                    .run(panels / 2, |pair, worker| multiply(chunk, pair * 2..pair * 2 + 2, 0, worker));
             }
         }
     }
@@ -332,41 +333,49 @@ impl WithSimd for Products<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, s: S) {
-        for panel in self.panels.clone() {
-            if panel / PHASES * 2 + 1 < self.pass.plan.write.blocks() {
-                self.multiply::<S, 2>(s, panel);
-            } else {
-                self.multiply::<S, 1>(s, panel);
+        // A panel and the one behind it are two phases of the same channels.
+        for panel in self.panels.clone().step_by(S::PANELS) {
+            match (S::PANELS == 2 && panel + 1 < self.panels.end, panel / PHASES * 2 + 1 < self.pass.plan.write.blocks()) {
+                (true, _) => self.multiply::<S, 4>(s, panel),
+                (false, true) => self.multiply::<S, 2>(s, panel),
+                (false, false) => self.multiply::<S, 1>(s, panel),
             }
-            self.transform(s, panel);
+            for beside in 0..S::PANELS.min(self.panels.end - panel) {
+                self.transform(s, panel + beside, beside);
+            }
         }
     }
 }
 
 impl Products<'_> {
-    /// The products of all squares at all points with a panel of `NV` blocks.
+    /// The products of all squares at all points with a panel of `NV` blocks, or two panels of two.
     #[inline(always)]
     fn multiply<S: Simd, const NV: usize>(&mut self, s: S, panel: usize) {
-        let plan = self.pass.plan;
-        let packed = &self.pass.packed[panel * plan.panel_len()..][..plan.panel_len()];
+        let (plan, panels) = (self.pass.plan, NV.div_ceil(2));
+        let packed = &self.pass.packed[panel * plan.panel_len()..][..panels * plan.panel_len()];
         let (count, row, point) = (self.squares.len(), POINTS * PANEL, plan.point_len());
+        let beside = count * row;
+        assert!(self.products.len() >= panels * beside, "products of {panels} panels");
         for at in 0..POINTS {
-            let weight = &packed[at * plan.read.channels * PANEL..][..plan.read.channels * PANEL];
+            let weight = &packed[at * plan.read.channels * PANEL..];
             for first in (0..count).step_by(ROWS) {
                 let input = &self.input[(first / ROWS * POINTS + at) * point..][..point];
                 let rows = (count - first).min(ROWS);
-                let products = &mut self.products[first * row..][..rows * row];
+                let products = self.products[first * row..].as_mut_ptr();
                 with_rows!(rows, MR in [1 2 3 4 5 6] => {
                     let mut acc = [[s.splat(0.0); NV]; MR];
-                    // SAFETY: the steps stay inside one point of a group of squares and one point of a panel, whose lengths the slices check; each
-                    // square's products have their own row.
+                    // SAFETY: the steps stay inside one point of a group of squares and one point of each panel, whose lengths the slices check; each
+                    // square's products have their own row for each panel.
                     unsafe {
                         let a = std::array::from_fn(|i| input.as_ptr().add(i * BLOCK));
-                        let b = std::array::from_fn(|j| weight.as_ptr().wrapping_add(j * BLOCK));
+                        let b = std::array::from_fn(|j| {
+                            weight.as_ptr().wrapping_add(j / 2 * plan.panel_len() + j % 2 * BLOCK)
+                        });
                         tile_of_blocks(s, &mut acc, a, b, &plan.steps, Resting);
                         for (i, acc) in acc.iter().enumerate() {
                             for (j, acc) in acc.iter().enumerate() {
-                                s.store(products.as_mut_ptr().add(i * row + at * PANEL + j * BLOCK), *acc);
+                                let to = j / 2 * beside + i * row + at * PANEL + j % 2 * BLOCK;
+                                s.store(products.add(to), *acc);
                             }
                         }
                     }
@@ -375,16 +384,17 @@ impl Products<'_> {
         }
     }
 
-    /// The written cells of a panel from its products.
+    /// The written cells of a panel from its products, which are number `beside`.
     #[inline(always)]
-    fn transform<S: Simd>(&mut self, s: S, panel: usize) {
+    fn transform<S: Simd>(&mut self, s: S, panel: usize, beside: usize) {
         let plan = self.pass.plan;
+        let products = &self.products[beside * self.squares.len() * POINTS * PANEL..];
         let odd = phase(panel);
         let first = panel / PHASES * 2;
         for block in first..(first + 2).min(plan.write.blocks()) {
             let bias = self.pass.finish.start(s, block);
             for (number, square) in self.squares.clone().enumerate() {
-                let products = &self.products[number * POINTS * PANEL + block % 2 * BLOCK..];
+                let products = &products[number * POINTS * PANEL + block % 2 * BLOCK..];
                 let (image, at) = self.pass.place(square);
                 let mut columns = [[s.splat(0.0); CELLS]; SIDE];
                 for (j, column) in columns.iter_mut().enumerate() {

@@ -7,12 +7,12 @@
 //! Sums run over steps and then over `k`, in one order for every number of rows, so results do not depend on how pixels are cut into tiles.
 
 use crate::layout::BLOCK;
-use crate::simd::{LANES, Row, Simd};
+use crate::simd::{LANES, Pair, Row, Simd};
 use crate::threads::share;
 
 /// Rows of the largest [`tile`]. With two vectors of `b`, twelve sums, one broadcast and two operands are 15 of the 16 registers of AVX2;
-/// one more and LLVM spills in the loop. On NEON, 24 sums, a panel of 4 and a scalar are 29 of 32. On AVX-512, where a panel is one register, the six
-/// sums are three quarters of the products that two units of latency four have in flight. `.ci/spills` reads the loops of each.
+/// one more and LLVM spills in the loop. On NEON, 24 sums, a panel of 4 and a scalar are 29 of 32. On AVX-512 a panel is one register, and two units
+/// of latency four have more than six products in flight: there a tile has two panels ([`Simd::PANELS`]). `.ci/spills` reads the loops of each.
 pub(crate) const ROWS: usize = 6;
 
 /// Output channels of one panel: two vectors.
@@ -40,13 +40,7 @@ pub(crate) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(
     strides: (usize, usize),
 ) {
     // SAFETY: the caller's promise.
-    unsafe {
-        if NV * LANES == PANEL {
-            rows::<S, S::Panel, MR, NV, false>(s, acc, a, b, steps, strides, Resting);
-        } else {
-            rows::<S, [S::V; NV], MR, NV, false>(s, acc, a, b, steps, strides, Resting);
-        }
-    }
+    unsafe { by_width::<S, MR, NV, false>(s, acc, a, b, steps, strides, Resting) }
 }
 
 /// What a tile asks the caches for while it multiplies. Weights that come from memory would otherwise hold up the first tile of each panel.
@@ -64,60 +58,62 @@ impl Ahead for Resting {
     fn step<S: Simd>(&mut self, _s: S) {}
 }
 
-/// A cache line a step.
+/// `LINES` cache lines a step: one for each panel of the tile.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Fetching {
+pub(crate) struct Fetching<const LINES: usize> {
     next: *const f32,
     stride: usize,
 }
 
-impl Fetching {
+impl<const LINES: usize> Fetching<LINES> {
     /// Floats of a cache line.
     const LINE: usize = 16;
 
     /// For tile `tile`, of `steps` steps, of those that together ask for all of `wanted`.
     pub(crate) fn of_tile(wanted: &[f32], tile: usize, steps: usize) -> Self {
-        match wanted.get(tile * steps * Self::LINE..) {
+        match wanted.get(tile * steps * LINES * Self::LINE..) {
             Some(rest) if !rest.is_empty() => Self { next: rest.as_ptr(), stride: Self::LINE },
             _ => Self { next: wanted.as_ptr(), stride: 0 },
         }
     }
 }
 
-/// Some cache lines of each block of a panel, where a step is a block.
+/// Some cache lines of each block of `PANELS` panels, where a step is a block.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct FetchingShare {
+pub(crate) struct FetchingShare<const PANELS: usize> {
     next: *const f32,
     lines: usize,
 }
 
-impl FetchingShare {
-    /// For tile `tile` of `tiles`, which together ask for the panel that starts at `panel`; it may lie beyond the last.
+impl<const PANELS: usize> FetchingShare<PANELS> {
+    /// For tile `tile` of `tiles`, which together ask for the panels that start at `panel`; they may lie beyond the last.
     pub(crate) fn of_tile(panel: *const f32, tile: usize, tiles: usize) -> Self {
-        let lines = share(BLOCK, tiles, tile);
+        let lines = share(BLOCK * PANELS, tiles, tile);
         Self { next: panel.wrapping_add(lines.start * PANEL), lines: lines.len() }
     }
 }
 
-impl Ahead for FetchingShare {
+impl<const PANELS: usize> Ahead for FetchingShare<PANELS> {
     #[inline(always)]
     fn step<S: Simd>(&mut self, s: S) {
         for line in 0..self.lines {
             s.prefetch(self.next.wrapping_add(line * PANEL));
         }
-        self.next = self.next.wrapping_add(BLOCK * PANEL);
+        self.next = self.next.wrapping_add(BLOCK * PANELS * PANEL);
     }
 }
 
-impl Ahead for Fetching {
+impl<const LINES: usize> Ahead for Fetching<LINES> {
     #[inline(always)]
     fn step<S: Simd>(&mut self, s: S) {
-        s.prefetch(self.next);
-        self.next = self.next.wrapping_add(self.stride);
+        for _ in 0..LINES {
+            s.prefetch(self.next);
+            self.next = self.next.wrapping_add(self.stride);
+        }
     }
 }
 
-/// [`tile`] for steps over the channels of a block: neighbours in `a`, and panels in `b`. Whole blocks are unrolled.
+/// [`tile`] for steps over the channels of a block: neighbours in `a`, and panels in `b`, whose two vectors lie side by side. Whole blocks are unrolled.
 ///
 /// # Safety
 /// As for [`tile`].
@@ -131,16 +127,34 @@ pub(crate) unsafe fn tile_of_blocks<S: Simd, const MR: usize, const NV: usize>(
     ahead: impl Ahead,
 ) {
     // SAFETY: the caller's promise.
+    unsafe { by_width::<S, MR, NV, true>(s, acc, a, b, steps, (1, PANEL), ahead) }
+}
+
+/// [`rows`] with the sums that suit `NV` vectors: a panel, two side by side, or less than one.
+///
+/// # Safety
+/// As for [`tile`].
+#[inline(always)]
+unsafe fn by_width<S: Simd, const MR: usize, const NV: usize, const BLOCKS: bool>(
+    s: S,
+    acc: &mut [[S::V; NV]; MR],
+    a: [*const f32; MR],
+    b: [*const f32; NV],
+    steps: &[Step],
+    strides: (usize, usize),
+    ahead: impl Ahead,
+) {
+    // SAFETY: the caller's promise.
     unsafe {
-        if NV * LANES == PANEL {
-            rows::<S, S::Panel, MR, NV, true>(s, acc, a, b, steps, (1, PANEL), ahead);
-        } else {
-            rows::<S, [S::V; NV], MR, NV, true>(s, acc, a, b, steps, (1, PANEL), ahead);
+        match NV * LANES / PANEL {
+            1 => rows::<S, S::Panel, MR, NV, BLOCKS>(s, acc, a, b, steps, strides, ahead),
+            2 => rows::<S, Pair<S::Panel>, MR, NV, BLOCKS>(s, acc, a, b, steps, strides, ahead),
+            _ => rows::<S, [S::V; NV], MR, NV, BLOCKS>(s, acc, a, b, steps, strides, ahead),
         }
     }
 }
 
-/// [`tile`] with sums of the type `R`; whole blocks are unrolled where `BLOCKS` says that there are such.
+/// [`tile`] with sums of the type `R`; `BLOCKS` as in [`tile_of_blocks`].
 ///
 /// # Safety
 /// As for [`tile`].
@@ -154,22 +168,20 @@ unsafe fn rows<S: Simd, R: Row<S>, const MR: usize, const NV: usize, const BLOCK
     (stride_a, stride_b): (usize, usize),
     mut ahead: impl Ahead,
 ) {
-    // Loops, not `map` and `from_fn`: their closures may stay calls, and then sums live in memory.
-    let mut sum = [R::join(s, &acc[0]); MR];
-    for (sum, acc) in sum.iter_mut().zip(&*acc) {
-        *sum = R::join(s, acc);
-    }
+    let mut sum = join_rows::<S, R, MR, NV>(s, acc);
     for step in steps {
         ahead.step(s);
         // SAFETY: the caller's promise.
         unsafe {
             if BLOCKS && S::UNROLLS_BLOCKS && step.k == BLOCK {
                 for k in 0..BLOCK {
-                    product(s, &mut sum, &a, &b, step.a + k * stride_a, step.b + k * stride_b);
+                    let (a_at, b_at) = (step.a + k * stride_a, step.b + k * stride_b);
+                    product::<S, R, MR, NV, BLOCKS>(s, &mut sum, &a, &b, a_at, b_at);
                 }
             } else {
                 for k in 0..step.k {
-                    product(s, &mut sum, &a, &b, step.a + k * stride_a, step.b + k * stride_b);
+                    let (a_at, b_at) = (step.a + k * stride_a, step.b + k * stride_b);
+                    product::<S, R, MR, NV, BLOCKS>(s, &mut sum, &a, &b, a_at, b_at);
                 }
             }
         }
@@ -177,6 +189,17 @@ unsafe fn rows<S: Simd, R: Row<S>, const MR: usize, const NV: usize, const BLOCK
     for (acc, sum) in acc.iter_mut().zip(&sum) {
         sum.split(s, acc);
     }
+}
+
+/// The sums as rows of the type `R`.
+#[inline(always)]
+fn join_rows<S: Simd, R: Row<S>, const MR: usize, const NV: usize>(s: S, acc: &[[S::V; NV]; MR]) -> [R; MR] {
+    // Loops, not `map` and `from_fn`: their closures may stay calls, and then sums live in memory.
+    let mut sum = [R::join(s, &acc[0]); MR];
+    for (sum, acc) in sum.iter_mut().zip(acc) {
+        *sum = R::join(s, acc);
+    }
+    sum
 }
 
 /// [`tile`] for steps whose `k` is one. With few taps a nested loop costs more than the table: it ends too often to be predicted.
@@ -191,20 +214,44 @@ pub(crate) unsafe fn tile_of_single_steps<S: Simd, const MR: usize, const NV: us
     b: [*const f32; NV],
     steps: &[Step],
 ) {
-    let mut sum = *acc;
-    for step in steps {
-        // SAFETY: the caller's promise.
-        unsafe { product(s, &mut sum, &a, &b, step.a, step.b) };
+    // SAFETY: the caller's promise.
+    unsafe {
+        match NV * LANES / PANEL {
+            1 => single_steps::<S, S::Panel, MR, NV>(s, acc, a, b, steps),
+            2 => single_steps::<S, Pair<S::Panel>, MR, NV>(s, acc, a, b, steps),
+            _ => single_steps::<S, [S::V; NV], MR, NV>(s, acc, a, b, steps),
+        }
     }
-    *acc = sum;
 }
 
-/// One `k` of [`tile`].
+/// [`tile_of_single_steps`] with sums of the type `R`.
+///
+/// # Safety
+/// As for [`tile`].
+#[inline(always)]
+unsafe fn single_steps<S: Simd, R: Row<S>, const MR: usize, const NV: usize>(
+    s: S,
+    acc: &mut [[S::V; NV]; MR],
+    a: [*const f32; MR],
+    b: [*const f32; NV],
+    steps: &[Step],
+) {
+    let mut sum = join_rows::<S, R, MR, NV>(s, acc);
+    for step in steps {
+        // SAFETY: the caller's promise.
+        unsafe { product::<S, R, MR, NV, true>(s, &mut sum, &a, &b, step.a, step.b) };
+    }
+    for (acc, sum) in acc.iter_mut().zip(&sum) {
+        sum.split(s, acc);
+    }
+}
+
+/// One `k` of [`tile`]. With `PANELS`, the vectors of a panel lie side by side.
 ///
 /// # Safety
 /// The scalars of `a` at `at_a` and the vectors of `b` at `at_b` are readable.
 #[inline(always)]
-unsafe fn product<S: Simd, R: Row<S>, const MR: usize, const NV: usize>(
+unsafe fn product<S: Simd, R: Row<S>, const MR: usize, const NV: usize, const PANELS: bool>(
     s: S,
     sum: &mut [R; MR],
     a: &[*const f32; MR],
@@ -213,12 +260,8 @@ unsafe fn product<S: Simd, R: Row<S>, const MR: usize, const NV: usize>(
     at_b: usize,
 ) {
     // Vectors of `b` are loaded before the first broadcast: the other order needs 19 registers.
-    let mut vectors = [s.splat(0.0); NV];
-    for (vector, b) in vectors.iter_mut().zip(b) {
-        // SAFETY: the caller's promise.
-        *vector = unsafe { s.load(b.add(at_b)) };
-    }
-    let row = R::join(s, &vectors);
+    // SAFETY: the caller's promise.
+    let row = unsafe { if PANELS { R::load_panels(s, b, at_b) } else { R::load(s, b, at_b) } };
     for (sum, a) in sum.iter_mut().zip(a) {
         // SAFETY: the caller's promise.
         *sum = sum.fma(s, unsafe { *a.add(at_a) }, row);

@@ -210,11 +210,13 @@ impl WithSimd for Add<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, s: S) {
         while let Some(chunk) = self.chunks.next() {
-            for panel in self.job.panels.clone() {
-                if panel * PANEL + BLOCK < self.plan.geometry.out_channels {
-                    self.panel::<S, 2>(s, &chunk, panel);
-                } else {
-                    self.panel::<S, 1>(s, &chunk, panel);
+            for panel in self.job.panels.clone().step_by(S::PANELS) {
+                let blocks = self.plan.geometry.out_channels.div_ceil(BLOCK).min(self.job.panels.end * 2);
+                match (blocks - panel * 2).min(S::PANELS * 2) {
+                    4 => self.panels::<S, 4, 4>(s, &chunk, panel),
+                    3 => self.panels::<S, 4, 3>(s, &chunk, panel),
+                    2 => self.panels::<S, 2, 2>(s, &chunk, panel),
+                    _ => self.panels::<S, 1, 1>(s, &chunk, panel),
                 }
             }
         }
@@ -222,21 +224,24 @@ impl WithSimd for Add<'_> {
 }
 
 impl Add<'_> {
-    /// One chunk of a panel of `NV` blocks of output channels.
+    /// One chunk of the panels from `panel` on. `NV` blocks are computed, of which there are `BLOCKS`.
     #[inline(always)]
-    fn panel<S: Simd, const NV: usize>(&mut self, s: S, chunk: &Chunk, panel: usize) {
+    fn panels<S: Simd, const NV: usize, const BLOCKS: usize>(&mut self, s: S, chunk: &Chunk, panel: usize) {
+        // What is computed beside the last block is the last block again.
         let dy = std::array::from_fn(|j| {
             let (g, cells) = (&self.plan.geometry, self.plan.geometry.output.iter().product());
-            blocked_len(chunk.images.start, g.out_channels, cells) + (panel * PANEL + j * BLOCK) * cells
+            let channel = panel * PANEL + j.min(BLOCKS - 1) * BLOCK;
+            blocked_len(chunk.images.start, g.out_channels, cells) + channel * cells
         });
-        let sums = (panel - self.job.panels.start) * self.job.panel_sums(self.plan.taps);
+        let panel_sums = self.job.panel_sums(self.plan.taps);
+        let sums = (panel - self.job.panels.start) * panel_sums;
         for group in pieces(self.job.channels.len(), ROWS) {
             for part in &self.plan.parts.parts {
                 for piece in pieces(group.len() * part.taps.len(), ROWS) {
                     let first = group.start * part.taps.len() + piece.start;
                     with_rows!(piece.len(), MR in [1 2 3 4 5 6] => {
                         // SAFETY: `run` has checked the lengths that the tables were made for.
-                        unsafe { self.tile::<S, MR, NV>(s, chunk, part, first, dy, sums + PANEL) }
+                        unsafe { self.tile::<S, MR, NV, BLOCKS>(s, chunk, part, first, dy, sums + PANEL) }
                     });
                 }
             }
@@ -245,22 +250,22 @@ impl Add<'_> {
             let g = &self.plan.geometry;
             let image_len = blocked_len(1, g.out_channels, g.output.iter().product());
             for image in 0..chunk.images.len() {
-                for (j, dy) in dy.iter().enumerate() {
+                for (j, dy) in dy.iter().enumerate().take(BLOCKS) {
                     let block = &self.dy[dy + image * image_len..];
                     let cells = &block[chunk.units.start * BLOCK..chunk.units.end * BLOCK];
-                    add_cells(s, cells, &mut self.sums[sums + j * BLOCK..]);
+                    add_cells(s, cells, &mut self.sums[sums + j / 2 * panel_sums + j % 2 * BLOCK..]);
                 }
             }
         }
     }
 
-    /// Rows `first..first + MR` of the products (channel of the job, tap of the part) for the panel whose blocks start at `dy` in the first image of
-    /// the chunk, and whose products are summed from `sums` on.
+    /// Rows `first..first + MR` of the products (channel of the job, tap of the part) for panels whose blocks start at `dy` in the first image of
+    /// the chunk, and whose products are summed from `sums` on, those of the second `panel_sums` behind those of the first.
     ///
     /// # Safety
     /// `x` and `dy` have the lengths that the plan was made for.
     #[inline(always)]
-    unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(
+    unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const BLOCKS: usize>(
         &mut self,
         s: S,
         chunk: &Chunk,
@@ -281,11 +286,12 @@ impl Add<'_> {
         });
         // SAFETY: offsets of the tables stay inside the images, and sums have a row for each channel and tap.
         unsafe {
-            let sums = self.sums.as_mut_ptr();
+            let (sums, panel_sums) = (self.sums.as_mut_ptr(), self.job.panel_sums(plan.taps));
+            let sum_at = |row: usize, j: usize| sums.wrapping_add(row + j / 2 * panel_sums + j % 2 * BLOCK);
             let mut acc = [[s.splat(0.0); NV]; MR];
             for (acc, row) in acc.iter_mut().zip(&rows) {
-                for (j, acc) in acc.iter_mut().enumerate() {
-                    *acc = s.load(sums.add(row.1 + j * BLOCK));
+                for (j, acc) in acc.iter_mut().enumerate().take(BLOCKS) {
+                    *acc = s.load(sum_at(row.1, j));
                 }
             }
             let x = self.x.as_ptr().wrapping_add(chunk.images.start * plan.x.image_len());
@@ -293,8 +299,8 @@ impl Add<'_> {
             let b = std::array::from_fn(|j| self.dy.as_ptr().wrapping_add(dy[j]));
             tile(s, &mut acc, a, b, plan.parts.steps(chunk, part), plan.parts.strides);
             for (acc, row) in acc.iter().zip(&rows) {
-                for (j, acc) in acc.iter().enumerate() {
-                    s.store(sums.add(row.1 + j * BLOCK), *acc);
+                for (j, acc) in acc.iter().enumerate().take(BLOCKS) {
+                    s.store(sum_at(row.1, j), *acc);
                 }
             }
         }

@@ -246,13 +246,15 @@ impl WithSimd for Products<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let plan = self.part.plan;
-        for panel in 0..plan.panels() {
+        for panel in (0..plan.panels()).step_by(S::PANELS) {
             for channels in pieces(plan.channels[0], ROWS) {
+                let blocks = (plan.blocks[1] - panel * 2).min(S::PANELS * 2);
                 with_rows!(channels.len(), MR in [1 2 3 4 5 6] => {
-                    if panel * 2 + 1 < plan.blocks[1] {
-                        self.multiply::<S, MR, 2>(s, panel, channels.start);
-                    } else {
-                        self.multiply::<S, MR, 1>(s, panel, channels.start);
+                    match blocks {
+                        4 => self.multiply::<S, MR, 4, 4>(s, panel, channels.start),
+                        3 => self.multiply::<S, MR, 4, 3>(s, panel, channels.start),
+                        2 => self.multiply::<S, MR, 2, 2>(s, panel, channels.start),
+                        _ => self.multiply::<S, MR, 1, 1>(s, panel, channels.start),
                     }
                 });
             }
@@ -261,18 +263,24 @@ impl WithSimd for Products<'_> {
 }
 
 impl Products<'_> {
-    /// `MR` channels of the input from `channel` with the `NV` blocks of a panel.
+    /// `MR` channels of the input from `channel` with the panels from `panel` on. `NV` blocks are computed, of which there are `BLOCKS`.
     #[inline(always)]
-    fn multiply<S: Simd, const MR: usize, const NV: usize>(&self, s: S, panel: usize, channel: usize) {
+    fn multiply<S: Simd, const MR: usize, const NV: usize, const BLOCKS: usize>(
+        &self,
+        s: S,
+        panel: usize,
+        channel: usize,
+    ) {
         let Self { part, point, first } = *self;
         let plan = part.plan;
         let squares = plan.taking_part(part.chunk, point);
         let [x, dy] = [0, 1].map(|side| (point * plan.point_len(side), plan.point_len(side)));
         // SAFETY: both have been transformed, and nobody writes them during the products.
         let (x, dy) = unsafe { (part.x_at_points.slice(x.0, x.1), part.dy_at_points.slice(dy.0, dy.1)) };
-        let sums = plan.panel_start(part.group, point, panel) + channel * PANEL;
+        let (sums, panel_len) = (plan.panel_start(part.group, point, panel), plan.channels[0] * PANEL);
         // SAFETY: nobody else has the sums of this point.
-        let sums = unsafe { part.sums.slice(sums, MR * PANEL) };
+        let sums = unsafe { part.sums.slice(sums, BLOCKS.div_ceil(2) * panel_len) };
+        let sum_at = |i: usize, j: usize| j / 2 * panel_len + (channel + i) * PANEL + j % 2 * BLOCK;
         let plane = plan.pitch * BLOCK;
         assert!(
             squares.end <= plan.pitch
@@ -280,24 +288,27 @@ impl Products<'_> {
                 && dy.len() >= plan.blocks[1] * plane
         );
         let mut acc = [[s.splat(0.0); NV]; MR];
-        // SAFETY: `channel + MR` is at most the number of channels, so their blocks lie in `x`, and `panel` is one of the plan's.
+        // SAFETY: `channel + MR` is at most the number of channels, so their blocks lie in `x` and their sums in `sums`, and the panels are the plan's.
         unsafe {
             let a = std::array::from_fn(|i| {
                 let channel = channel + i;
                 x.as_ptr().add(channel / BLOCK * plane + squares.start * BLOCK + channel % BLOCK)
             });
-            let b = std::array::from_fn(|j| dy.as_ptr().add((panel * 2 + j) * plane + squares.start * BLOCK));
+            // What is computed beside the last block is the last block again.
+            let b = std::array::from_fn(|j| {
+                dy.as_ptr().add((panel * 2 + j.min(BLOCKS - 1)) * plane + squares.start * BLOCK)
+            });
             if !first {
                 for (i, acc) in acc.iter_mut().enumerate() {
-                    for (j, acc) in acc.iter_mut().enumerate() {
-                        *acc = s.load(sums.as_ptr().add(i * PANEL + j * BLOCK));
+                    for (j, acc) in acc.iter_mut().enumerate().take(BLOCKS) {
+                        *acc = s.load(sums.as_ptr().add(sum_at(i, j)));
                     }
                 }
             }
             tile(s, &mut acc, a, b, &[Step { a: 0, b: 0, k: squares.len() }], (BLOCK, BLOCK));
             for (i, acc) in acc.iter().enumerate() {
-                for (j, acc) in acc.iter().enumerate() {
-                    s.store(sums.as_mut_ptr().add(i * PANEL + j * BLOCK), *acc);
+                for (j, acc) in acc.iter().enumerate().take(BLOCKS) {
+                    s.store(sums.as_mut_ptr().add(sum_at(i, j)), *acc);
                 }
             }
         }

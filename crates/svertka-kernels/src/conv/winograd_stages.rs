@@ -153,30 +153,37 @@ impl WithSimd for Products<'_> {
     fn with_simd<S: Simd>(self, s: S) {
         let Self(part, points) = self;
         for point in points {
-            for panel in 0..part.plan.panels() {
-                if panel * 2 + 1 < part.plan.blocks[1] {
-                    multiply::<S, 2>(s, part, point, panel);
-                } else {
-                    multiply::<S, 1>(s, part, point, panel);
+            for panel in (0..part.plan.panels()).step_by(S::PANELS) {
+                match (part.plan.blocks[1] - panel * 2).min(S::PANELS * 2) {
+                    4 => multiply::<S, 4, 4, 2>(s, part, point, panel),
+                    3 => multiply::<S, 4, 3, 2>(s, part, point, panel),
+                    2 => multiply::<S, 2, 2, 1>(s, part, point, panel),
+                    _ => multiply::<S, 1, 1, 1>(s, part, point, panel),
                 }
             }
         }
     }
 }
 
-/// The products at a point of all squares that have it with a panel of `NV` blocks.
+/// The products at a point of all squares that have it with `PANELS` panels from `panel` on. `NV` blocks are computed, of which there are `BLOCKS`.
 #[inline(always)]
-fn multiply<S: Simd, const NV: usize>(s: S, part: Part<'_>, point: usize, panel: usize) {
+fn multiply<S: Simd, const NV: usize, const BLOCKS: usize, const PANELS: usize>(
+    s: S,
+    part: Part<'_>,
+    point: usize,
+    panel: usize,
+) {
     let plan = part.plan;
     let squares = plan.taking_part(part.chunk, point);
     let weight = plan.panel_start(part.group, point, panel);
-    let weight = &part.packed[weight..][..plan.channels[0] * PANEL];
+    let panel_len = plan.channels[0] * PANEL;
+    let weight = &part.packed[weight..][..PANELS * panel_len];
     // SAFETY: the input has been transformed, and nobody writes it during the products.
     let input: &[f32] = unsafe { part.input.slice(point * plan.point_len(0), plan.point_len(0)) };
     // SAFETY: nobody else has this point's products.
     let products = unsafe { part.products.slice(point * plan.point_len(1), plan.point_len(1)) };
     assert!(squares.end <= plan.most, "a chunk has {} squares at most", plan.most);
-    let products = &mut products[panel * 2 * plan.pitch * BLOCK..][..NV * plan.pitch * BLOCK];
+    let products = &mut products[panel * 2 * plan.pitch * BLOCK..][..BLOCKS * plan.pitch * BLOCK];
     let tiles = squares.len().div_ceil(ROWS);
     // The first `larger` tiles have one row more.
     let (rows, larger) = (squares.len() / tiles.max(1), squares.len() % tiles.max(1));
@@ -184,17 +191,17 @@ fn multiply<S: Simd, const NV: usize>(s: S, part: Part<'_>, point: usize, panel:
     for tile in 0..tiles {
         let rows = rows + usize::from(tile < larger);
         // The next panel comes into the cache while this one is at work.
-        let ahead = FetchingShare::of_tile(next, tile, tiles);
+        let ahead = FetchingShare::<PANELS>::of_tile(next, tile, tiles);
         with_rows!(rows, MR in [1 2 3 4 5 6] => {
             let mut acc = [[s.splat(0.0); NV]; MR];
             // SAFETY: the steps stay inside one point of the input and one panel of weights, which the slices check, as the squares are at most
             // `most`.
             unsafe {
                 let a = std::array::from_fn(|i| input.as_ptr().add((first + i) * BLOCK));
-                let b = std::array::from_fn(|j| weight.as_ptr().wrapping_add(j * BLOCK));
+                let b = std::array::from_fn(|j| weight.as_ptr().wrapping_add(j / 2 * panel_len + j % 2 * BLOCK));
                 tile_of_blocks(s, &mut acc, a, b, &plan.steps, ahead);
                 for (i, acc) in acc.iter().enumerate() {
-                    for (j, acc) in acc.iter().enumerate() {
+                    for (j, acc) in acc.iter().enumerate().take(BLOCKS) {
                         s.store(products.as_mut_ptr().add((j * plan.pitch + first + i) * BLOCK), *acc);
                     }
                 }

@@ -64,6 +64,7 @@ macro_rules! by_avx2 {
 unsafe impl Simd for Avx512 {
     type V = __m256;
     type Panel = __m512;
+    const PANELS: usize = 2;
 
     by_avx2! {
         add(a, b);
@@ -132,6 +133,18 @@ impl Row<Avx512> for __m512 {
             *low = _mm512_castps512_ps256(self);
             *high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(self)));
         }
+    }
+
+    #[inline(always)]
+    unsafe fn load(s: Avx512, places: &[*const f32], at: usize) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { Self::join(s, &[s.load(places[0].add(at)), s.load(places[1].add(at))]) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_panels(_: Avx512, places: &[*const f32], at: usize) -> Self {
+        // SAFETY: the caller promises two times eight readable floats side by side.
+        unsafe { _mm512_loadu_ps(places[0].add(at)) }
     }
 
     #[inline(always)]

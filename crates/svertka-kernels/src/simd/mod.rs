@@ -29,6 +29,8 @@ pub unsafe trait Simd: Copy + Send + Sync + 'static {
     /// Whether a product over the eight channels of a block is unrolled. Not where the sums leave so few registers that scalars which the
     /// compiler loads ahead have no place.
     const UNROLLS_BLOCKS: bool = true;
+    /// Panels that a tile multiplies side by side, so that its sums are as many as the units have products in flight: one or two.
+    const PANELS: usize = 1;
 
     /// `x` in all lanes.
     fn splat(self, x: f32) -> Self::V;
@@ -132,6 +134,20 @@ pub trait Row<S: Simd>: Copy {
     fn join(s: S, vectors: &[S::V]) -> Self;
     /// Writes the vectors of the row, as many as it has.
     fn split(self, s: S, vectors: &mut [S::V]);
+    /// The row whose vectors lie `at` floats behind `places`, one for each.
+    ///
+    /// # Safety
+    /// At each there are eight readable floats.
+    unsafe fn load(s: S, places: &[*const f32], at: usize) -> Self;
+    /// As [`Row::load`], where each panel lies side by side: the place of its first vector says where.
+    ///
+    /// # Safety
+    /// As for [`Row::load`].
+    #[inline(always)]
+    unsafe fn load_panels(s: S, places: &[*const f32], at: usize) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { Self::load(s, places, at) }
+    }
     /// `a * b + self`, fused where the instruction set can.
     fn fma(self, s: S, a: f32, b: Self) -> Self;
 }
@@ -150,12 +166,62 @@ impl<S: Simd, const N: usize> Row<S> for [S::V; N] {
     }
 
     #[inline(always)]
+    unsafe fn load(s: S, places: &[*const f32], at: usize) -> Self {
+        let mut row = [s.splat(0.0); N];
+        for (vector, place) in row.iter_mut().zip(places) {
+            // SAFETY: the caller's promise.
+            *vector = unsafe { s.load(place.add(at)) };
+        }
+        row
+    }
+
+    #[inline(always)]
     fn fma(mut self, s: S, a: f32, b: Self) -> Self {
         let a = s.splat(a);
         for (sum, b) in self.iter_mut().zip(b) {
             *sum = s.fma(a, b, *sum);
         }
         self
+    }
+}
+
+/// Two rows of the same kind side by side.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair<R>([R; 2]);
+
+impl<S: Simd, R: Row<S>> Row<S> for Pair<R> {
+    // Arrays of their own for the two: of one that is cut, LLVM keeps the parts in memory.
+    #[inline(always)]
+    fn join(s: S, vectors: &[S::V]) -> Self {
+        let &[a, b, c, d] = vectors else { unreachable!("two panels are four vectors") };
+        Self([R::join(s, &[a, b]), R::join(s, &[c, d])])
+    }
+
+    #[inline(always)]
+    fn split(self, s: S, vectors: &mut [S::V]) {
+        let [a, b, c, d] = vectors else { unreachable!("two panels are four vectors") };
+        let (mut left, mut right) = ([*a, *b], [*c, *d]);
+        self.0[0].split(s, &mut left);
+        self.0[1].split(s, &mut right);
+        [*a, *b] = left;
+        [*c, *d] = right;
+    }
+
+    #[inline(always)]
+    unsafe fn load(s: S, places: &[*const f32], at: usize) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { Self([R::load(s, &places[..2], at), R::load(s, &places[2..], at)]) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_panels(s: S, places: &[*const f32], at: usize) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { Self([R::load_panels(s, &places[..2], at), R::load_panels(s, &places[2..], at)]) }
+    }
+
+    #[inline(always)]
+    fn fma(self, s: S, a: f32, b: Self) -> Self {
+        Self([self.0[0].fma(s, a, b.0[0]), self.0[1].fma(s, a, b.0[1])])
     }
 }
 

@@ -128,6 +128,10 @@ impl WithSimd for Bits {
             let mut panel = [s.splat(0.0); 2];
             S::Panel::join(s, &[v, w]).fma(s, x + 0.7, S::Panel::join(s, &[w, v])).split(s, &mut panel);
             panel.into_iter().for_each(&mut take);
+            let mut pair = [s.splat(0.0); 4];
+            let [left, right] = [[v, w, w, v], [w, v, v, v]].map(|row| Pair::<S::Panel>::join(s, &row));
+            left.fma(s, x + 0.7, right).split(s, &mut pair);
+            pair.into_iter().for_each(&mut take);
         }
         bits
     }
