@@ -17,6 +17,7 @@
 
 use crate::conv::tile::{
     PANEL, ROWS, Resting, Step, pack_columns, pack_rows, pieces, tile, tile_of_blocks, with_rows,
+    with_tile_rows,
 };
 use crate::cpu::{Cpu, WithSimd};
 use crate::simd::{LANES, Simd};
@@ -239,9 +240,9 @@ impl WithSimd for Job<'_> {
         for block in 0..blocks {
             let inner = share(inner, blocks, block);
             for panel in self.panels.clone().step_by(S::PANELS) {
-                for rows in pieces(self.rows.len(), ROWS) {
+                for rows in pieces(self.rows.len(), ROWS * S::PANELS) {
                     let row = self.rows.start + rows.start;
-                    with_rows!(rows.len(), MR in [1 2 3 4 5 6] => {
+                    with_tile_rows!(S, rows.len(), MR => {
                         // SAFETY: `run` has checked the lengths; rows, inner range and panels are inside.
                         unsafe {
                             if S::PANELS == 2 && panel + 1 < self.panels.end {

@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::largest_divisor;
 use super::tile::{
     Ahead, Fetching, PANEL, ROWS, Resting, Step, pack_columns, pack_rows, pieces, tile_of_blocks,
-    tile_of_single_steps, with_rows,
+    tile_of_single_steps, with_rows, with_tile_rows,
 };
 use super::windows::{Cell, Class};
 use crate::cpu::{Cpu, WithSimd};
@@ -334,11 +334,12 @@ impl<const PLAIN: bool> Job<'_, PLAIN> {
             return self.panels::<S, _, NV, BLOCKS>(s, image, number, tiles, |_, _| Resting);
         }
         let panels = &self.plan.panels;
-        let [start, end] =
-            [1, 2].map(|set| panels.get(number + set * S::PANELS).map_or(self.packed.len(), |panel| panel.packed));
+        let [start, end] = [1, 2]
+            .map(|set| panels.get(number + set * S::PANELS).map_or(self.packed.len(), |panel| panel.packed));
         let next = &self.packed[start..end];
         if S::PANELS == 2 {
-            let ahead = |tile, steps| Fetching::<2>::of_tile(next, tile, steps);
+            // Half as many tiles, each for two panels.
+            let ahead = |tile, steps| Fetching::<4>::of_tile(next, tile / 2, steps);
             self.panels::<S, _, NV, BLOCKS>(s, image, number, tiles, ahead);
         } else {
             let ahead = |tile, steps| Fetching::<1>::of_tile(next, tile, steps);
@@ -365,23 +366,29 @@ impl<const PLAIN: bool> Job<'_, PLAIN> {
         let block = panel.channels.start - panel.channels.start % plan.read.lanes;
         let x = image * plan.read.image_len() + plan.read.at(block, 0);
         let y = image * plan.write.image_len() + number * 2 * plan.write.cells * BLOCK;
-        for (at, tile) in tiles.iter().enumerate() {
-            let steps = &plan.steps[panel.steps[tile.class].clone()];
-            let cells = &plan.cells[tile.cells.clone()];
+        let (mut at, mut settled) = (0, 0);
+        while at < tiles.len() {
+            let Tile { class, cells: of_tile } = &tiles[at];
+            let steps = &plan.steps[panel.steps[*class].clone()];
             let ahead = ahead(at, steps.len());
-            with_rows!(cells.len(), MR in [1 2 3 4 5 6] => {
+            // Twice the rows, where the registers have place for them: the next tile's cells follow, mostly of the same class.
+            let next = tiles.get(at + 1).filter(|next| S::PANELS == 2 && next.class == *class);
+            let cells = &plan.cells[of_tile.start..next.map_or(of_tile.end, |next| next.cells.end)];
+            with_tile_rows!(S, cells.len(), MR => {
                 // SAFETY: `run` has checked the lengths that the tables were made for; no other job writes these cells of this panel.
                 unsafe { self.tile::<S, MR, NV, BLOCKS>(s, x, y, panel, start, steps, cells, ahead) }
             });
-            if (at + 1) % SETTLED_TILES == 0 || at + 1 == tiles.len() {
+            at += 1 + usize::from(next.is_some());
+            if at - settled >= SETTLED_TILES || at == tiles.len() {
                 // Tiles side by side have their cells side by side.
-                let first = tiles[at / SETTLED_TILES * SETTLED_TILES].cells.start;
+                let written = tiles[settled].cells.start..tiles[at - 1].cells.end;
                 for j in 0..BLOCKS {
                     let block = y + j * plan.write.cells * BLOCK;
-                    let cells = plan.cells[first..tile.cells.end].iter();
+                    let cells = plan.cells[written.clone()].iter();
                     // SAFETY: the places that these tiles have written.
                     unsafe { self.finish.settle(cells.map(|cell| block + cell.write)) };
                 }
+                settled = at;
             }
         }
     }

@@ -335,7 +335,10 @@ impl WithSimd for Products<'_> {
     fn with_simd<S: Simd>(mut self, s: S) {
         // A panel and the one behind it are two phases of the same channels.
         for panel in self.panels.clone().step_by(S::PANELS) {
-            match (S::PANELS == 2 && panel + 1 < self.panels.end, panel / PHASES * 2 + 1 < self.pass.plan.write.blocks()) {
+            match (
+                S::PANELS == 2 && panel + 1 < self.panels.end,
+                panel / PHASES * 2 + 1 < self.pass.plan.write.blocks(),
+            ) {
                 (true, _) => self.multiply::<S, 4>(s, panel),
                 (false, true) => self.multiply::<S, 2>(s, panel),
                 (false, false) => self.multiply::<S, 1>(s, panel),

@@ -12,7 +12,8 @@ use crate::threads::share;
 
 /// Rows of the largest [`tile`]. With two vectors of `b`, twelve sums, one broadcast and two operands are 15 of the 16 registers of AVX2;
 /// one more and LLVM spills in the loop. On NEON, 24 sums, a panel of 4 and a scalar are 29 of 32. On AVX-512 a panel is one register, and two units
-/// of latency four have more than six products in flight: there a tile has two panels ([`Simd::PANELS`]). `.ci/spills` reads the loops of each.
+/// of latency four have more than six products in flight: there a tile has two panels ([`Simd::PANELS`]) and, since these come from the second-level cache for
+/// each tile, twice as many rows: 24 sums, two operands and a scalar are 27 of 32. `.ci/spills` reads the loops of each.
 pub(crate) const ROWS: usize = 6;
 
 /// Output channels of one panel: two vectors.
@@ -173,7 +174,9 @@ unsafe fn rows<S: Simd, R: Row<S>, const MR: usize, const NV: usize, const BLOCK
         ahead.step(s);
         // SAFETY: the caller's promise.
         unsafe {
-            if BLOCKS && S::UNROLLS_BLOCKS && step.k == BLOCK {
+            // Of twice the rows, LLVM would load more panels ahead than there is place for.
+            let unrolled = BLOCKS && S::UNROLLS_BLOCKS && MR <= ROWS;
+            if unrolled && step.k == BLOCK {
                 for k in 0..BLOCK {
                     let (a_at, b_at) = (step.a + k * stride_a, step.b + k * stride_b);
                     product::<S, R, MR, NV, BLOCKS>(s, &mut sum, &a, &b, a_at, b_at);
@@ -322,6 +325,20 @@ macro_rules! with_rows {
     };
 }
 pub(crate) use with_rows;
+
+/// [`with_rows`] for all that a tile of `$simd` may have: [`ROWS`], or twice as many where it has two panels.
+macro_rules! with_tile_rows {
+    ($simd:ty, $count:expr, $rows:ident => $body:expr) => {
+        if $count <= $crate::conv::tile::ROWS {
+            with_rows!($count, $rows in [1 2 3 4 5 6] => $body)
+        } else if <$simd>::PANELS == 2 {
+            with_rows!($count, $rows in [7 8 9 10 11 12] => $body)
+        } else {
+            unreachable!("tiles are cut to these sizes")
+        }
+    };
+}
+pub(crate) use with_tile_rows;
 
 /// Cuts `count` things into the fewest pieces of at most `most`, nearly equal: 7 in pieces of 6 are 3 and 4, since a piece of one costs
 /// almost as much as a piece of six.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::squares::{Axis, MOST, Transform, with_axis};
-use super::tile::{FetchingShare, PANEL, ROWS, tile_of_blocks, with_rows};
+use super::tile::{FetchingShare, PANEL, ROWS, tile_of_blocks, with_rows, with_tile_rows};
 use super::winograd::{Chunk, Square, Winograd};
 use crate::cpu::WithSimd;
 use crate::epilogue::Finish;
@@ -184,7 +184,7 @@ fn multiply<S: Simd, const NV: usize, const BLOCKS: usize, const PANELS: usize>(
     let products = unsafe { part.products.slice(point * plan.point_len(1), plan.point_len(1)) };
     assert!(squares.end <= plan.most, "a chunk has {} squares at most", plan.most);
     let products = &mut products[panel * 2 * plan.pitch * BLOCK..][..BLOCKS * plan.pitch * BLOCK];
-    let tiles = squares.len().div_ceil(ROWS);
+    let tiles = squares.len().div_ceil(ROWS * S::PANELS);
     // The first `larger` tiles have one row more.
     let (rows, larger) = (squares.len() / tiles.max(1), squares.len() % tiles.max(1));
     let (next, mut first) = (weight.as_ptr().wrapping_add(weight.len()), squares.start);
@@ -192,7 +192,7 @@ fn multiply<S: Simd, const NV: usize, const BLOCKS: usize, const PANELS: usize>(
         let rows = rows + usize::from(tile < larger);
         // The next panel comes into the cache while this one is at work.
         let ahead = FetchingShare::<PANELS>::of_tile(next, tile, tiles);
-        with_rows!(rows, MR in [1 2 3 4 5 6] => {
+        with_tile_rows!(S, rows, MR => {
             let mut acc = [[s.splat(0.0); NV]; MR];
             // SAFETY: the steps stay inside one point of the input and one panel of weights, which the slices check, as the squares are at most
             // `most`.
