@@ -366,13 +366,16 @@ impl<const PLAIN: bool> Job<'_, PLAIN> {
         let block = panel.channels.start - panel.channels.start % plan.read.lanes;
         let x = image * plan.read.image_len() + plan.read.at(block, 0);
         let y = image * plan.write.image_len() + number * 2 * plan.write.cells * BLOCK;
+        // Twice the rows where registers have place for them and cells are read again for other taps. With one tap a longer tile waits longer for cells
+        // that come from afar, and a plain picture's single steps have more to do with the places of rows than with weights.
+        let wide = S::PANELS == 2 && !PLAIN && plan.taps > 1;
         let (mut at, mut settled) = (0, 0);
         while at < tiles.len() {
             let Tile { class, cells: of_tile } = &tiles[at];
             let steps = &plan.steps[panel.steps[*class].clone()];
             let ahead = ahead(at, steps.len());
-            // Twice the rows, where the registers have place for them: the next tile's cells follow, mostly of the same class.
-            let next = tiles.get(at + 1).filter(|next| S::PANELS == 2 && next.class == *class);
+            // The next tile's cells follow, mostly of the same class.
+            let next = tiles.get(at + 1).filter(|next| wide && next.class == *class);
             let cells = &plan.cells[of_tile.start..next.map_or(of_tile.end, |next| next.cells.end)];
             with_tile_rows!(S, cells.len(), MR => {
                 // SAFETY: `run` has checked the lengths that the tables were made for; no other job writes these cells of this panel.
