@@ -366,9 +366,8 @@ impl<const PLAIN: bool> Job<'_, PLAIN> {
         let block = panel.channels.start - panel.channels.start % plan.read.lanes;
         let x = image * plan.read.image_len() + plan.read.at(block, 0);
         let y = image * plan.write.image_len() + number * 2 * plan.write.cells * BLOCK;
-        // Twice the rows where registers have place for them and cells are read again for other taps. With one tap a longer tile waits longer for cells
-        // that come from afar, and a plain picture's single steps have more to do with the places of rows than with weights.
-        let wide = S::PANELS == 2 && !PLAIN && plan.taps > 1;
+        // Twice the rows, where registers have place for them. The single steps of a plain picture have more to do with the places of rows than with weights.
+        let wide = S::PANELS == 2 && !PLAIN;
         let (mut at, mut settled) = (0, 0);
         while at < tiles.len() {
             let Tile { class, cells: of_tile } = &tiles[at];
