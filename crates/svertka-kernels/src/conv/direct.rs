@@ -9,6 +9,7 @@
 use std::ops::Range;
 
 use super::largest_divisor;
+use super::side::Side;
 use super::tile::{
     Ahead, Fetching, PANEL, ROWS, Resting, Step, pack_columns, pack_rows, pieces, tile_of_blocks,
     tile_of_single_steps, with_rows, with_tile_rows,
@@ -33,31 +34,6 @@ const SETTLED_TILES: usize = 8;
 /// Packed weights of this many elements have left the second-level cache when their turn comes again, so tiles ask for them ahead of time. It
 /// costs smaller layers a hundredth and more.
 const COLD_WEIGHTS: usize = 128 << 10;
-
-/// One side of the product.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Side {
-    pub(crate) channels: usize,
-    pub(crate) cells: usize,
-    /// Channels that stand side by side: a block of them, or one where the layout is plain.
-    pub(crate) lanes: usize,
-}
-
-impl Side {
-    pub(crate) fn blocks(self) -> usize {
-        self.channels.div_ceil(self.lanes)
-    }
-
-    /// Elements of one image.
-    pub(crate) fn image_len(self) -> usize {
-        self.blocks() * self.cells * self.lanes
-    }
-
-    /// Where a channel of a cell stands in its image.
-    pub(crate) fn at(self, channel: usize, cell: usize) -> usize {
-        (channel / self.lanes * self.cells + cell) * self.lanes + channel % self.lanes
-    }
-}
 
 /// The plan of one pass. Tables hold offsets in elements, for one group of images.
 #[derive(Debug)]

@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use super::direct::Side;
+use super::side::Side;
 use super::tile::{PANEL, ROWS, Resting, Step, tile_of_blocks, with_rows};
 use crate::cpu::{Cpu, WithSimd};
 use crate::epilogue::{Epilogue, Finish};
@@ -19,17 +19,14 @@ use crate::simd::Simd;
 use crate::threads::{SharedMut, share};
 
 /// Values of a square along an axis, and in all.
-const SIDE: usize = 4;
+pub(super) const SIDE: usize = 4;
 const POINTS: usize = SIDE * SIDE;
 
 /// Cells of one phase that a square gives along an axis.
 const CELLS: usize = 3;
 
 /// Phases: even and odd, in both axes.
-const PHASES: usize = 4;
-
-/// What the two taps of a phase are multiplied with at each point.
-const WEIGHT: [[f64; 2]; SIDE] = [[1.0, 0.0], [0.5, 0.5], [0.5, -0.5], [0.0, 1.0]];
+pub(super) const PHASES: usize = 4;
 
 /// Bytes of transformed input that a chunk should have at most: it stays in the second-level cache for the most part.
 const CHUNK_BYTES: usize = 192 << 10;
@@ -44,8 +41,8 @@ const MANY_CHUNKS: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Phases {
     batch: usize,
-    read: Side,
-    write: Side,
+    pub(super) read: Side,
+    pub(super) write: Side,
     /// Rows and columns of the side that is read and of the one that is written.
     from: [usize; 2],
     to: [usize; 2],
@@ -103,12 +100,12 @@ impl Phases {
     }
 
     /// Panels of written channels, each in all phases: panel `p` is phase `p % PHASES` of channel panel `p / PHASES`.
-    fn panels(&self) -> usize {
+    pub(super) fn panels(&self) -> usize {
         self.write.channels.div_ceil(PANEL) * PHASES
     }
 
     /// Elements of a panel of weights at all points.
-    fn panel_len(&self) -> usize {
+    pub(super) fn panel_len(&self) -> usize {
         POINTS * self.read.channels * PANEL
     }
 
@@ -134,41 +131,6 @@ impl Phases {
     pub(crate) fn scratch_len(&self, threads: usize) -> usize {
         let inputs = if self.chunks < MANY_CHUNKS { 1 } else { threads };
         inputs * self.input_len() + threads * self.products_len()
-    }
-
-    /// Packs `weight`, in which the taps of written channel `w` and read channel `r` start at `start(w, r)`.
-    pub(crate) fn pack(
-        &self,
-        cpu: &Cpu,
-        weight: &[f32],
-        packed: &mut [f32],
-        start: impl Fn(usize, usize) -> usize + Sync,
-    ) {
-        let out = SharedMut::new(packed);
-        cpu.threads.run(self.panels(), |panel, _| {
-            // SAFETY: panels are disjoint, and each is written by its own job.
-            let packed = unsafe { out.slice(panel * self.panel_len(), self.panel_len()) };
-            packed.fill(0.0);
-            let [odd_row, odd_column] = phase(panel);
-            let first = panel / PHASES * PANEL;
-            for lane in 0..PANEL.min(self.write.channels - first) {
-                for read in 0..self.read.channels {
-                    let taps = &weight[start(first + lane, read)..][..16];
-                    // The earlier of the two cells meets the later tap.
-                    let tap = |y: usize, x: usize| {
-                        f64::from(taps[(2 - 2 * y + odd_row) * 4 + 2 - 2 * x + odd_column])
-                    };
-                    for (y, [up, down]) in WEIGHT.iter().enumerate() {
-                        for (x, [left, right]) in WEIGHT.iter().enumerate() {
-                            let value = up * (left * tap(0, 0) + right * tap(0, 1))
-                                + down * (left * tap(1, 0) + right * tap(1, 1));
-                            let at = ((y * SIDE + x) * self.read.channels + read) * PANEL + lane;
-                            packed[at] = value as f32;
-                        }
-                    }
-                }
-            }
-        });
     }
 
     pub(crate) fn run(
@@ -223,7 +185,7 @@ impl Phases {
 
 /// Whether a panel writes the odd rows and columns, counted with the padding.
 #[inline(always)]
-fn phase(panel: usize) -> [usize; 2] {
+pub(super) fn phase(panel: usize) -> [usize; 2] {
     [panel % PHASES / 2, panel % 2]
 }
 

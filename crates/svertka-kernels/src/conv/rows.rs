@@ -8,8 +8,8 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::direct::Side;
 use super::row_tile::{All, Group, Own, Read, Step, steps_of_row, sums};
+use super::side::Side;
 use super::tile::{pieces, with_rows};
 use super::windows::{self, Class, Line, Tap};
 use crate::cpu::{Cpu, WithSimd};

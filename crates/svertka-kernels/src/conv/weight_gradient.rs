@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::direct::Side;
+use super::side::Side;
 use super::sweep::{Chunk, Parts, Sweep, SweepPart};
 use super::tile::{PANEL, ROWS, add_cells, pieces, tile, with_rows};
 use super::windows::{Tap, forward, parts_by_class, parts_by_tap};

@@ -13,7 +13,7 @@
 
 use std::ops::Range;
 
-use super::direct::Side;
+use super::side::Side;
 use super::squares::Axis;
 use super::tile::{PANEL, Step};
 use super::winograd_stages::{Input, Output, Part, Products};
