@@ -11,10 +11,10 @@ import re
 import subprocess
 import sys
 
-# Work of a blocked activation, of squares and of phases, and of weight gradients, whose loop runs over cells and is not unrolled; `direct::Job<true>` reads
-# plain pictures by another loop. Whether blocks are unrolled:
+# Work of a blocked activation, of squares and of phases, and of weight gradients, whose loop runs over cells and is not unrolled; `PanelsBySize<true, ...>`
+# reads plain pictures by another loop. Patterns of their names, and whether blocks are unrolled:
 KERNELS = {
-    "conv::direct::Job<false>": True,
+    "conv::direct_tiles::PanelsBySize<false, .*>": True,
     "conv::winograd_stages::Products": True,
     "conv::phases::Products": True,
     "conv::weight_gradient::Add": False,
@@ -94,7 +94,7 @@ def main():
     for isa, (products_of_step, steps) in architecture["in_a_row"].items():
         for kernel, unrolled in KERNELS.items():
             products = products_of_step * (steps if unrolled else 1)
-            name = re.compile(rf"<svertka_kernels::simd::{isa}::\w+>::run::inner::<svertka_kernels::{re.escape(kernel)}>")
+            name = re.compile(rf"<svertka_kernels::simd::{isa}::\w+>::run::inner::<svertka_kernels::{kernel}>")
             loops = [
                 (code, loop)
                 for symbol, code in found

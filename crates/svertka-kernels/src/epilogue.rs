@@ -5,9 +5,10 @@
 //! right after the store of some tiles, while they lie in the first-level cache.
 
 use crate::activation::{self, Activation};
+use crate::conv::tile::each_row;
 use crate::cpu::Isa;
 use crate::layout::BLOCK;
-use crate::simd::Simd;
+use crate::simd::{Row, Simd};
 use crate::threads::SharedMut;
 
 /// `activation(sum + bias + residual)`.
@@ -103,6 +104,34 @@ impl Finish<'_> {
                 None => v,
             };
             s.store(self.y.as_ptr().add(at), s.min(s.splat(self.high), s.max(s.splat(self.low), v)));
+        }
+    }
+
+    /// [`Finish::store`] for the sums of a tile, at `cells[row] + blocks[block]` elements; there may be fewer blocks than a row has vectors.
+    ///
+    /// # Safety
+    /// As for [`Finish::store`].
+    #[inline(always)]
+    pub(crate) unsafe fn store_rows<S: Simd, R: Row<S>, const MR: usize, const BLOCKS: usize>(
+        &self,
+        s: S,
+        mut sums: [R; MR],
+        cells: impl Fn(usize) -> usize,
+        blocks: [usize; BLOCKS],
+    ) {
+        let place =
+            |start: *mut f32, row| blocks.map(|block| start.wrapping_add(block).wrapping_add(cells(row)));
+        let (low, high, y) = (self.low, self.high, self.y.as_ptr());
+        // SAFETY: the caller's promise; a residual is as long as the output.
+        unsafe {
+            if let Some(residual) = self.residual {
+                each_row!(MR, ROW => {
+                    sums[ROW] = sums[ROW].add(s, &place(residual.cast_mut(), ROW));
+                });
+            }
+            each_row!(MR, ROW => {
+                sums[ROW].clamp(s, low, high).store(s, &place(y, ROW));
+            });
         }
     }
 

@@ -16,7 +16,7 @@
 //! ```
 
 use crate::conv::tile::{
-    PANEL, ROWS, Resting, Step, pack_columns, pack_rows, pieces, tile, tile_of_blocks, with_rows,
+    Keep, PANEL, ROWS, Resting, Step, pack_columns, pack_rows, pieces, tile, tile_of_blocks, with_rows,
     with_tile_rows,
 };
 use crate::cpu::{Cpu, WithSimd};
@@ -296,7 +296,7 @@ impl Job<'_> {
         // SAFETY: the caller's promise.
         unsafe {
             if p.inner_stride == 1 {
-                tile_of_blocks(s, &mut acc, a, b, &steps, Resting);
+                tile_of_blocks(s, acc, a, b, &steps, Resting, Keep(&mut acc));
             } else {
                 tile(s, &mut acc, a, b, &steps, (p.inner_stride, PANEL));
             }

@@ -1,8 +1,9 @@
 //! The thread pool: one wake-up for many small jobs, spinning briefly between runs so that layers follow each other without a wake-up.
 //!
 //! Work is cut into jobs by shape, never by the number of threads, and a job writes only its own output; so results do not depend on which
-//! thread ran which job. Jobs are claimed one by one: a core that a neighbour holds takes fewer. A worker that wakes after the last job
-//! was claimed is not waited for.
+//! thread ran which job. Each thread begins with its share of neighbouring jobs: where one run after another cuts the same picture alike, a thread finds in its
+//! caches what it has written. Jobs are claimed one by one, of others when the own are done: a core that a neighbour holds takes fewer. A worker that
+//! wakes after the last job was claimed is not waited for.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -44,10 +45,16 @@ pub struct Threads {
 struct Shared {
     state: AtomicU64,
     job: Mutex<Option<RawJob>>,
-    next: AtomicUsize,
+    /// For each thread, the next job of its share.
+    next: Vec<Next>,
     panicked: AtomicBool,
     stop: AtomicBool,
 }
+
+/// On lines of their own, or threads would wait for each other.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Next(AtomicUsize);
 
 /// The closure of the current run, its lifetime erased, and the number of jobs.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +72,7 @@ impl Threads {
         let shared = Arc::new(Shared {
             state: AtomicU64::new(0),
             job: Mutex::new(None),
-            next: AtomicUsize::new(0),
+            next: (0..count.max(1)).map(|_| Next::default()).collect(),
             panicked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
@@ -102,7 +109,9 @@ impl Threads {
         // SAFETY: only the lifetime changes; below we wait until no worker is inside and none may enter before `f` ends.
         let run = unsafe { std::mem::transmute::<*const Job<'_>, *const Job<'static>>(f) };
         *self.shared.job.lock().unwrap_or_else(PoisonError::into_inner) = Some(RawJob { run, jobs });
-        self.shared.next.store(0, Ordering::Relaxed);
+        for (worker, next) in self.shared.next.iter().enumerate() {
+            next.0.store(share(jobs, self.shared.next.len(), worker).start, Ordering::Relaxed);
+        }
         let runs = self.shared.state.load(Ordering::Relaxed) & !(OPEN | INSIDE);
         self.shared.state.store(runs.wrapping_add(RUN) | OPEN, Ordering::Release);
         self.workers.iter().for_each(|worker| worker.thread().unpark());
@@ -134,13 +143,17 @@ impl Drop for Threads {
 
 impl Shared {
     fn claim(&self, job: RawJob, worker: usize) {
-        loop {
-            let next = self.next.fetch_add(1, Ordering::Relaxed);
-            if next >= job.jobs {
-                return;
+        let owners = self.next.len();
+        for owner in (worker..owners).chain(0..worker) {
+            let end = share(job.jobs, owners, owner).end;
+            loop {
+                let next = self.next[owner].0.fetch_add(1, Ordering::Relaxed);
+                if next >= end {
+                    break;
+                }
+                // SAFETY: this thread is inside the run, or its caller, so the closure is alive.
+                unsafe { (*job.run)(next, worker) };
             }
-            // SAFETY: this thread is inside the run, or its caller, so the closure is alive.
-            unsafe { (*job.run)(next, worker) };
         }
     }
 

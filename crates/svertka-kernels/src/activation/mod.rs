@@ -6,7 +6,7 @@
 
 use crate::cpu::{Cpu, Isa, WithSimd};
 use crate::elementwise::{Lanewise, map};
-use crate::simd::Simd;
+use crate::simd::{LANES, Lanes, Simd};
 
 mod piecewise;
 mod smooth;
@@ -264,18 +264,29 @@ impl<F: Function> WithSimd for Cells<'_, F> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        for &at in self.places {
-            // SAFETY: the promise that was made to `apply_to_cells`.
-            unsafe { s.store(self.y.add(at), self.f.value(s, s.load(self.y.add(at)))) };
+        let (wide, mut places) = (s.wide(), self.places);
+        while let [at, rest @ ..] = places {
+            // Two neighbours at once where vectors are so wide.
+            // SAFETY: the promise that was made to `apply_to_cells`, for both.
+            unsafe {
+                let y = self.y.add(*at);
+                if S::Wide::WIDTH == 2 * LANES && rest.first() == Some(&(at + LANES)) {
+                    wide.store(y, self.f.value(wide, wide.load(y)));
+                    places = &rest[1..];
+                } else {
+                    s.store(y, self.f.value(s, s.load(y)));
+                    places = rest;
+                }
+            }
         }
     }
 }
 
 /// One function, its parameters in the implementing type.
 pub(crate) trait Function: Copy + Sync {
-    fn value<S: Simd>(self, s: S, x: S::V) -> S::V;
+    fn value<S: Lanes>(self, s: S, x: S::V) -> S::V;
     /// `dy` times the derivative, by the input or the output, as [`Activation::gradient_reads`] says.
-    fn gradient<S: Simd>(self, s: S, saved: S::V, dy: S::V) -> S::V;
+    fn gradient<S: Lanes>(self, s: S, saved: S::V, dy: S::V) -> S::V;
 }
 
 #[derive(Clone, Copy)]

@@ -8,19 +8,16 @@
 
 use std::ops::Range;
 
+use super::direct_tiles::Job;
 use super::largest_divisor;
 use super::side::Side;
-use super::tile::{
-    Ahead, Fetching, PANEL, ROWS, Resting, Step, pack_columns, pack_rows, pieces, tile_of_blocks,
-    tile_of_single_steps, with_rows, with_tile_rows,
-};
+use super::tile::{PANEL, ROWS, Step, pack_columns, pack_rows, pieces};
 use super::windows::{Cell, Class};
-use crate::cpu::{Cpu, WithSimd};
-use crate::epilogue::{Epilogue, Finish};
+use crate::cpu::Cpu;
+use crate::epilogue::Epilogue;
 use crate::geometry::ConvGeometry;
 use crate::layout::BLOCK;
-use crate::simd::Simd;
-use crate::threads::{SharedMut, job_goal, share};
+use crate::threads::{SharedMut, job_goal};
 
 /// Bytes of read activations that a job may cover, so that they stay in the second-level cache beside a panel of weights.
 const JOB_BYTES: usize = 448 << 10;
@@ -28,44 +25,37 @@ const JOB_BYTES: usize = 448 << 10;
 /// Cells that a group of images should have: enough to fill the tiles of edges and corners.
 const GROUP_CELLS: usize = 512;
 
-/// Tiles that are settled together, see [`Finish::settle`].
-const SETTLED_TILES: usize = 8;
-
-/// Packed weights of this many elements have left the second-level cache when their turn comes again, so tiles ask for them ahead of time. It
-/// costs smaller layers a hundredth and more.
-const COLD_WEIGHTS: usize = 128 << 10;
-
 /// The plan of one pass. Tables hold offsets in elements, for one group of images.
 #[derive(Debug)]
 pub(crate) struct Direct {
     batch: usize,
     groups: usize,
-    taps: usize,
-    read: Side,
-    write: Side,
-    panels: Vec<Panel>,
-    steps: Vec<Step>,
-    cells: Vec<Cell>,
-    tiles: Vec<Tile>,
-    group_images: usize,
-    chunks: usize,
-    panel_sets: usize,
+    pub(super) taps: usize,
+    pub(super) read: Side,
+    pub(super) write: Side,
+    pub(super) panels: Vec<Panel>,
+    pub(super) steps: Vec<Step>,
+    pub(super) cells: Vec<Cell>,
+    pub(super) tiles: Vec<Tile>,
+    pub(super) group_images: usize,
+    pub(super) chunks: usize,
+    pub(super) panel_sets: usize,
 }
 
 #[derive(Debug)]
-struct Panel {
+pub(super) struct Panel {
     /// Range of read channels.
-    channels: Range<usize>,
+    pub(super) channels: Range<usize>,
     /// Start in the packed weight.
-    packed: usize,
+    pub(super) packed: usize,
     /// For each class, its range of `steps`.
-    steps: Vec<Range<usize>>,
+    pub(super) steps: Vec<Range<usize>>,
 }
 
 #[derive(Debug)]
-struct Tile {
-    class: usize,
-    cells: Range<usize>,
+pub(super) struct Tile {
+    pub(super) class: usize,
+    pub(super) cells: Range<usize>,
 }
 
 impl Direct {
@@ -111,7 +101,14 @@ impl Direct {
         let goal = job_goal(g.macs());
         // Pairs of panels stay together.
         let pairs = panels.len().div_ceil(2);
-        let panel_sets = goal.div_ceil((image_groups * chunks).max(1)).clamp(1, pairs.max(1));
+        let weights = panels.last().map_or(0, |panel| panel.packed + panel.channels.len() * taps * PANEL);
+        let mut panel_sets = goal.div_ceil((image_groups * chunks).max(1)).clamp(1, pairs.max(1));
+        if weights * size_of::<f32>() <= JOB_BYTES
+            && weights <= group_images * (read.image_len() + write.image_len())
+        {
+            // Each core reads all weights, but only its part of the picture, which it has written itself where the layer before is cut alike.
+            panel_sets = 1;
+        }
         chunks = chunks.max(goal.div_ceil((image_groups * panel_sets).max(1))).min(tiles.len().max(1));
         Self {
             batch: g.batch,
@@ -133,12 +130,12 @@ impl Direct {
         self.panels.last().map_or(0, |last| last.packed + self.panel_len(last))
     }
 
-    fn panel_len(&self, panel: &Panel) -> usize {
+    pub(super) fn panel_len(&self, panel: &Panel) -> usize {
         panel.channels.len() * self.taps * PANEL
     }
 
     /// Whether a panel and the one behind it read the same cells by the same steps.
-    fn read_alike(&self, number: usize) -> bool {
+    pub(super) fn read_alike(&self, number: usize) -> bool {
         let [panel, next] = [&self.panels[number], &self.panels[number + 1]];
         panel.channels == next.channels && panel.steps == next.steps
     }
@@ -258,154 +255,6 @@ fn steps_of(channels: &Range<usize>, read: Side, taps: usize, class: &Class, ste
                 b: ((lanes.start - channels.start) * taps + tap.index * lanes.len()) * PANEL,
                 k: lanes.len(),
             });
-        }
-    }
-}
-
-/// `PLAIN` says what the layout of `x` is: each has machine code of its own, or pointers that the loop of one needs would be on the stack for the other's sake.
-struct Job<'a, const PLAIN: bool> {
-    plan: &'a Direct,
-    x: &'a [f32],
-    packed: &'a [f32],
-    finish: Finish<'a>,
-    job: usize,
-}
-
-impl<const PLAIN: bool> WithSimd for Job<'_, PLAIN> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) {
-        let plan = self.plan;
-        let (set, rest) = (self.job % plan.panel_sets, self.job / plan.panel_sets);
-        let (chunk, group) = (rest % plan.chunks, rest / plan.chunks);
-        let tiles = &plan.tiles[share(plan.tiles.len(), plan.chunks, chunk)];
-        let pairs = share(plan.panels.len().div_ceil(2), plan.panel_sets, set);
-        let (mut first, end) = (pairs.start * 2, (pairs.end * 2).min(plan.panels.len()));
-        let image = group * plan.group_images;
-        while first < end {
-            let beside = S::PANELS == 2 && first + 1 < end && plan.read_alike(first);
-            match (beside, plan.write.blocks() - first * 2) {
-                (true, 3) => self.panels_by_size::<S, 4, 3>(s, image, first, tiles),
-                (true, _) => self.panels_by_size::<S, 4, 4>(s, image, first, tiles),
-                (false, 1) => self.panels_by_size::<S, 1, 1>(s, image, first, tiles),
-                (false, _) => self.panels_by_size::<S, 2, 2>(s, image, first, tiles),
-            }
-            first += if beside { 2 } else { 1 };
-        }
-    }
-}
-
-impl<const PLAIN: bool> Job<'_, PLAIN> {
-    /// [`Job::panels`], which ask for the weights of those after them where that pays.
-    #[inline(always)]
-    fn panels_by_size<S: Simd, const NV: usize, const BLOCKS: usize>(
-        &self,
-        s: S,
-        image: usize,
-        number: usize,
-        tiles: &[Tile],
-    ) {
-        if NV == 1 || self.packed.len() < COLD_WEIGHTS {
-            return self.panels::<S, _, NV, BLOCKS>(s, image, number, tiles, |_, _| Resting);
-        }
-        let panels = &self.plan.panels;
-        let [start, end] = [1, 2]
-            .map(|set| panels.get(number + set * S::PANELS).map_or(self.packed.len(), |panel| panel.packed));
-        let next = &self.packed[start..end];
-        if S::PANELS == 2 {
-            // Half as many tiles, each for two panels.
-            let ahead = |tile, steps| Fetching::<4>::of_tile(next, tile / 2, steps);
-            self.panels::<S, _, NV, BLOCKS>(s, image, number, tiles, ahead);
-        } else {
-            let ahead = |tile, steps| Fetching::<1>::of_tile(next, tile, steps);
-            self.panels::<S, _, NV, BLOCKS>(s, image, number, tiles, ahead);
-        }
-    }
-
-    /// The `tiles` of the panels from `number` on, of the group of images that starts with `image`. `NV` blocks are computed, of which there are `BLOCKS`.
-    #[inline(always)]
-    fn panels<S: Simd, A: Ahead, const NV: usize, const BLOCKS: usize>(
-        &self,
-        s: S,
-        image: usize,
-        number: usize,
-        tiles: &[Tile],
-        ahead: impl Fn(usize, usize) -> A,
-    ) {
-        let plan = self.plan;
-        let panel = &plan.panels[number];
-        let mut start = [s.splat(0.0); NV];
-        for (j, start) in start.iter_mut().enumerate().take(BLOCKS) {
-            *start = self.finish.start(s, number * 2 + j);
-        }
-        let block = panel.channels.start - panel.channels.start % plan.read.lanes;
-        let x = image * plan.read.image_len() + plan.read.at(block, 0);
-        let y = image * plan.write.image_len() + number * 2 * plan.write.cells * BLOCK;
-        // Twice the rows, where registers have place for them. The single steps of a plain picture have more to do with the places of rows than with weights.
-        let wide = S::PANELS == 2 && !PLAIN;
-        let (mut at, mut settled) = (0, 0);
-        while at < tiles.len() {
-            let Tile { class, cells: of_tile } = &tiles[at];
-            let steps = &plan.steps[panel.steps[*class].clone()];
-            let ahead = ahead(at, steps.len());
-            // The next tile's cells follow, mostly of the same class.
-            let next = tiles.get(at + 1).filter(|next| wide && next.class == *class);
-            let cells = &plan.cells[of_tile.start..next.map_or(of_tile.end, |next| next.cells.end)];
-            with_tile_rows!(S, cells.len(), MR => {
-                // SAFETY: `run` has checked the lengths that the tables were made for; no other job writes these cells of this panel.
-                unsafe { self.tile::<S, MR, NV, BLOCKS>(s, x, y, panel, start, steps, cells, ahead) }
-            });
-            at += 1 + usize::from(next.is_some());
-            if at - settled >= SETTLED_TILES || at == tiles.len() {
-                // Tiles side by side have their cells side by side.
-                let written = tiles[settled].cells.start..tiles[at - 1].cells.end;
-                for j in 0..BLOCKS {
-                    let block = y + j * plan.write.cells * BLOCK;
-                    let cells = plan.cells[written.clone()].iter();
-                    // SAFETY: the places that these tiles have written.
-                    unsafe { self.finish.settle(cells.map(|cell| block + cell.write)) };
-                }
-                settled = at;
-            }
-        }
-    }
-
-    /// # Safety
-    /// `x` and `y` are starts for which the tables stay inside the slices; no other thread writes these cells. With four vectors, the panel behind `panel`
-    /// is as long as it.
-    #[inline(always)]
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one tile: three places, the start of its sums, and its two tables"
-    )]
-    unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const BLOCKS: usize>(
-        &self,
-        s: S,
-        x: usize,
-        y: usize,
-        panel: &Panel,
-        start: [S::V; NV],
-        steps: &[Step],
-        cells: &[Cell],
-        ahead: impl Ahead,
-    ) {
-        let mut acc = [start; MR];
-        // SAFETY: the caller's promise; a cell without taps has no steps, and its start is not read.
-        unsafe {
-            let a = std::array::from_fn(|i| self.x.as_ptr().wrapping_add(x + cells[i].read));
-            let (packed, len) = (self.packed.as_ptr().wrapping_add(panel.packed), self.plan.panel_len(panel));
-            let b = std::array::from_fn(|j| packed.wrapping_add(j / 2 * len + j % 2 * BLOCK));
-            if PLAIN {
-                tile_of_single_steps(s, &mut acc, a, b, steps);
-            } else {
-                tile_of_blocks(s, &mut acc, a, b, steps, ahead);
-            }
-            for (acc, cell) in acc.iter().zip(cells) {
-                for (j, acc) in acc.iter().enumerate().take(BLOCKS) {
-                    self.finish.store(s, y + j * self.plan.write.cells * BLOCK + cell.write, *acc);
-                }
-            }
         }
     }
 }

@@ -33,6 +33,7 @@
 mod algorithm;
 mod depthwise;
 mod direct;
+mod direct_tiles;
 mod grouped;
 mod phases;
 mod phases_weights;

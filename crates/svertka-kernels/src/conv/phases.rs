@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 use super::side::Side;
-use super::tile::{PANEL, ROWS, Resting, Step, tile_of_blocks, with_rows};
+use super::tile::{Keep, PANEL, ROWS, Resting, Step, tile_of_blocks, with_rows};
 use crate::cpu::{Cpu, WithSimd};
 use crate::epilogue::{Epilogue, Finish};
 use crate::geometry::ConvGeometry;
@@ -336,7 +336,7 @@ impl Products<'_> {
                         let b = std::array::from_fn(|j| {
                             weight.as_ptr().wrapping_add(j / 2 * plan.panel_len() + j % 2 * BLOCK)
                         });
-                        tile_of_blocks(s, &mut acc, a, b, &plan.steps, Resting);
+                        tile_of_blocks(s, acc, a, b, &plan.steps, Resting, Keep(&mut acc));
                         for (i, acc) in acc.iter().enumerate() {
                             for (j, acc) in acc.iter().enumerate() {
                                 let to = j / 2 * beside + i * row + at * PANEL + j % 2 * BLOCK;

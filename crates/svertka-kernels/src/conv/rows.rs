@@ -22,6 +22,9 @@ use crate::threads::{SharedMut, job_goal, share};
 /// Cells of the largest tile: as many sums as the FMA units have in flight. They, three taps, a read vector and its permutation are 13 of 16 registers.
 const CELLS: usize = 8;
 
+/// Rows of a range, so that few of those that two ranges read are read twice.
+const BAND: usize = 7;
+
 /// What the lanes of a written block are multiplied with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Factors {
@@ -49,9 +52,10 @@ pub(crate) struct Rows {
     /// For each class of rows, the pieces of a row. All classes have as many.
     classes: Vec<Vec<Piece>>,
     steps: Vec<Step>,
-    /// Jobs are `block_sets` ranges of the written blocks of all images, times `chunks` ranges of the pieces of all rows.
-    block_sets: usize,
+    /// Jobs are ranges of images, times ranges of the pieces of all rows, times ranges of written blocks.
+    image_sets: usize,
     chunks: usize,
+    block_sets: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -121,18 +125,23 @@ impl Rows {
             rows,
             classes: vec![],
             steps: vec![],
-            block_sets: 0,
+            image_sets: 0,
             chunks: 0,
+            block_sets: 0,
         };
         for class in of_rows {
             let pieces = plan.pieces(&class.taps, lines, read_width, g.window.kernel[2]);
             plan.classes.push(pieces);
         }
-        let units = plan.batch * write.blocks();
         // A product counts as much as four of the dense tile's: much of the time goes to loads and stores.
         let goal = job_goal(g.macs() * 4).next_power_of_two();
-        plan.block_sets = goal.min(units);
-        plan.chunks = goal.div_ceil(plan.block_sets.max(1)).min(plan.tiles().max(1));
+        plan.image_sets = goal.min(plan.batch).max(1);
+        let rest = goal.div_ceil(plan.image_sets);
+        // As the pointwise layers around are cut, see `Direct`: by rows, unless their weights are more than what they read and write. Of a layer that
+        // makes six channels of one and back, that is so from about seven channels a cell on.
+        let bands = if write.channels <= 7 * write.cells { plan.rows.len() / BAND } else { 1 };
+        plan.block_sets = rest.div_ceil(bands.clamp(1, rest)).min(write.blocks()).max(1);
+        plan.chunks = rest.div_ceil(plan.block_sets).min(plan.tiles().max(1));
         plan
     }
 
@@ -217,9 +226,14 @@ impl Rows {
         assert_eq!(y.len(), self.batch * self.write.image_len(), "elements that the pass writes");
         assert_eq!(packed.len(), self.packed_len(), "packed weight");
         let finish = epilogue.finish(cpu.isa, self.write.channels, SharedMut::new(y));
-        cpu.threads.run(self.block_sets * self.chunks, |job, _| {
-            let tiles = share(self.tiles(), self.chunks, job % self.chunks);
-            for unit in share(self.batch * self.write.blocks(), self.block_sets, job / self.chunks) {
+        let blocks = self.write.blocks();
+        cpu.threads.run(self.image_sets * self.chunks * self.block_sets, |job, _| {
+            let (band, set) = (job / self.block_sets, job % self.block_sets);
+            let tiles = share(self.tiles(), self.chunks, band % self.chunks);
+            let images = share(self.batch, self.image_sets, band / self.chunks);
+            let of_image =
+                |image| share(blocks, self.block_sets, set).map(move |block| image * blocks + block);
+            for unit in images.flat_map(of_image) {
                 let band = Band { plan: self, x, packed, finish, unit, tiles: tiles.clone() };
                 match self.factors {
                     Factors::Own => cpu.isa.dispatch(By::<Own>(band, PhantomData)),

@@ -41,13 +41,67 @@ pub(crate) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(
     strides: (usize, usize),
 ) {
     // SAFETY: the caller's promise.
-    unsafe { by_width::<S, MR, NV, false>(s, acc, a, b, steps, strides, Resting) }
+    unsafe { by_width::<S, MR, NV, false>(s, *acc, a, b, steps, strides, Resting, Keep(acc)) }
 }
+
+/// What becomes of the sums of a tile.
+pub(crate) trait Sink<S: Simd, const MR: usize> {
+    /// Takes them.
+    ///
+    /// # Safety
+    /// What the sink writes is writable, and nobody else uses it.
+    unsafe fn take<R: Row<S>>(self, s: S, sums: [R; MR]);
+}
+
+/// Back to where they started.
+pub(crate) struct Keep<'a, V, const MR: usize, const NV: usize>(pub(crate) &'a mut [[V; NV]; MR]);
+
+impl<S: Simd, const MR: usize, const NV: usize> Sink<S, MR> for Keep<'_, S::V, MR, NV> {
+    #[inline(always)]
+    unsafe fn take<R: Row<S>>(self, s: S, sums: [R; MR]) {
+        for (acc, sum) in self.0.iter_mut().zip(&sums) {
+            sum.split(s, acc);
+        }
+    }
+}
+
+/// To memory: `BLOCKS` vectors of each row, `pitch` floats apart, the rows side by side.
+pub(crate) struct Write<const BLOCKS: usize> {
+    pub(crate) start: *mut f32,
+    pub(crate) pitch: usize,
+}
+
+impl<S: Simd, const MR: usize, const BLOCKS: usize> Sink<S, MR> for Write<BLOCKS> {
+    #[inline(always)]
+    unsafe fn take<R: Row<S>>(self, s: S, sums: [R; MR]) {
+        each_row!(MR, ROW => {
+            let place = |block: usize| self.start.wrapping_add(block * self.pitch + ROW * LANES);
+            // SAFETY: the caller's promise.
+            unsafe { sums[ROW].store(s, &std::array::from_fn::<_, BLOCKS, _>(place)) }
+        });
+    }
+}
+
+/// Calls `$body` for each `$row` below `$rows`, twelve at most, as a constant: of a loop, LLVM would keep what it indexes in memory.
+macro_rules! each_row {
+    ($rows:expr, $row:ident => $body:expr) => {
+        each_row!(@ $rows, $row, $body, 0 1 2 3 4 5 6 7 8 9 10 11)
+    };
+    (@ $rows:expr, $row:ident, $body:expr, $($n:literal)*) => {
+        $({
+            const $row: usize = $n;
+            if const { $row < $rows } {
+                $body
+            }
+        })*
+    };
+}
+pub(crate) use each_row;
 
 /// What a tile asks the caches for while it multiplies. Weights that come from memory would otherwise hold up the first tile of each panel.
 pub(crate) trait Ahead: Copy {
-    /// Asks for what belongs to the next step.
-    fn step<S: Simd>(&mut self, s: S);
+    /// Asks for what belongs to the next step, where the first row of this one is at `a`.
+    fn step<S: Simd>(&mut self, s: S, a: *const f32);
 }
 
 /// Nothing.
@@ -56,8 +110,11 @@ pub(crate) struct Resting;
 
 impl Ahead for Resting {
     #[inline(always)]
-    fn step<S: Simd>(&mut self, _s: S) {}
+    fn step<S: Simd>(&mut self, _s: S, _a: *const f32) {}
 }
+
+/// Floats of a cache line.
+const LINE: usize = 16;
 
 /// `LINES` cache lines a step: one for each panel of the tile.
 #[derive(Clone, Copy, Debug)]
@@ -67,13 +124,10 @@ pub(crate) struct Fetching<const LINES: usize> {
 }
 
 impl<const LINES: usize> Fetching<LINES> {
-    /// Floats of a cache line.
-    const LINE: usize = 16;
-
     /// For tile `tile`, of `steps` steps, of those that together ask for all of `wanted`.
     pub(crate) fn of_tile(wanted: &[f32], tile: usize, steps: usize) -> Self {
-        match wanted.get(tile * steps * LINES * Self::LINE..) {
-            Some(rest) if !rest.is_empty() => Self { next: rest.as_ptr(), stride: Self::LINE },
+        match wanted.get(tile * steps * LINES * LINE..) {
+            Some(rest) if !rest.is_empty() => Self { next: rest.as_ptr(), stride: LINE },
             _ => Self { next: wanted.as_ptr(), stride: 0 },
         }
     }
@@ -96,7 +150,7 @@ impl<const PANELS: usize> FetchingShare<PANELS> {
 
 impl<const PANELS: usize> Ahead for FetchingShare<PANELS> {
     #[inline(always)]
-    fn step<S: Simd>(&mut self, s: S) {
+    fn step<S: Simd>(&mut self, s: S, _a: *const f32) {
         for line in 0..self.lines {
             s.prefetch(self.next.wrapping_add(line * PANEL));
         }
@@ -106,11 +160,25 @@ impl<const PANELS: usize> Ahead for FetchingShare<PANELS> {
 
 impl<const LINES: usize> Ahead for Fetching<LINES> {
     #[inline(always)]
-    fn step<S: Simd>(&mut self, s: S) {
+    fn step<S: Simd>(&mut self, s: S, _a: *const f32) {
         for _ in 0..LINES {
             s.prefetch(self.next);
             self.next = self.next.wrapping_add(self.stride);
         }
+    }
+}
+
+/// The `CELLS` cells, a block each, that lie behind the `CELLS` of the step; and what else is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NextCells<const CELLS: usize, A>(pub(crate) A);
+
+impl<const CELLS: usize, A: Ahead> Ahead for NextCells<CELLS, A> {
+    #[inline(always)]
+    fn step<S: Simd>(&mut self, s: S, a: *const f32) {
+        for cell in (CELLS..2 * CELLS).step_by(LINE / BLOCK) {
+            s.prefetch(a.wrapping_add(cell * BLOCK));
+        }
+        self.0.step(s, a);
     }
 }
 
@@ -121,14 +189,15 @@ impl<const LINES: usize> Ahead for Fetching<LINES> {
 #[inline(always)]
 pub(crate) unsafe fn tile_of_blocks<S: Simd, const MR: usize, const NV: usize>(
     s: S,
-    acc: &mut [[S::V; NV]; MR],
+    start: [[S::V; NV]; MR],
     a: [*const f32; MR],
     b: [*const f32; NV],
     steps: &[Step],
     ahead: impl Ahead,
+    sink: impl Sink<S, MR>,
 ) {
     // SAFETY: the caller's promise.
-    unsafe { by_width::<S, MR, NV, true>(s, acc, a, b, steps, (1, PANEL), ahead) }
+    unsafe { by_width::<S, MR, NV, true>(s, start, a, b, steps, (1, PANEL), ahead, sink) }
 }
 
 /// [`rows`] with the sums that suit `NV` vectors: a panel, two side by side, or less than one.
@@ -136,42 +205,46 @@ pub(crate) unsafe fn tile_of_blocks<S: Simd, const MR: usize, const NV: usize>(
 /// # Safety
 /// As for [`tile`].
 #[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "a product, and what happens around it")]
 unsafe fn by_width<S: Simd, const MR: usize, const NV: usize, const BLOCKS: bool>(
     s: S,
-    acc: &mut [[S::V; NV]; MR],
+    start: [[S::V; NV]; MR],
     a: [*const f32; MR],
     b: [*const f32; NV],
     steps: &[Step],
     strides: (usize, usize),
     ahead: impl Ahead,
+    sink: impl Sink<S, MR>,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
         match NV * LANES / PANEL {
-            1 => rows::<S, S::Panel, MR, NV, BLOCKS>(s, acc, a, b, steps, strides, ahead),
-            2 => rows::<S, Pair<S::Panel>, MR, NV, BLOCKS>(s, acc, a, b, steps, strides, ahead),
-            _ => rows::<S, [S::V; NV], MR, NV, BLOCKS>(s, acc, a, b, steps, strides, ahead),
+            1 => sink.take(s, rows::<S, S::Panel, MR, NV, BLOCKS>(s, start, a, b, steps, strides, ahead)),
+            2 => {
+                sink.take(s, rows::<S, Pair<S::Panel>, MR, NV, BLOCKS>(s, start, a, b, steps, strides, ahead))
+            }
+            _ => sink.take(s, rows::<S, [S::V; NV], MR, NV, BLOCKS>(s, start, a, b, steps, strides, ahead)),
         }
     }
 }
 
-/// [`tile`] with sums of the type `R`; `BLOCKS` as in [`tile_of_blocks`].
+/// The sums of [`tile`], of the type `R`; `BLOCKS` as in [`tile_of_blocks`].
 ///
 /// # Safety
 /// As for [`tile`].
 #[inline(always)]
 unsafe fn rows<S: Simd, R: Row<S>, const MR: usize, const NV: usize, const BLOCKS: bool>(
     s: S,
-    acc: &mut [[S::V; NV]; MR],
+    start: [[S::V; NV]; MR],
     a: [*const f32; MR],
     b: [*const f32; NV],
     steps: &[Step],
     (stride_a, stride_b): (usize, usize),
     mut ahead: impl Ahead,
-) {
-    let mut sum = join_rows::<S, R, MR, NV>(s, acc);
+) -> [R; MR] {
+    let mut sum = join_rows::<S, R, MR, NV>(s, &start);
     for step in steps {
-        ahead.step(s);
+        ahead.step(s, a[0].wrapping_add(step.a));
         // SAFETY: the caller's promise.
         unsafe {
             // Of twice the rows, LLVM would load more panels ahead than there is place for.
@@ -189,9 +262,7 @@ unsafe fn rows<S: Simd, R: Row<S>, const MR: usize, const NV: usize, const BLOCK
             }
         }
     }
-    for (acc, sum) in acc.iter_mut().zip(&sum) {
-        sum.split(s, acc);
-    }
+    sum
 }
 
 /// The sums as rows of the type `R`.
@@ -212,41 +283,40 @@ fn join_rows<S: Simd, R: Row<S>, const MR: usize, const NV: usize>(s: S, acc: &[
 #[inline(always)]
 pub(crate) unsafe fn tile_of_single_steps<S: Simd, const MR: usize, const NV: usize>(
     s: S,
-    acc: &mut [[S::V; NV]; MR],
+    start: [[S::V; NV]; MR],
     a: [*const f32; MR],
     b: [*const f32; NV],
     steps: &[Step],
+    sink: impl Sink<S, MR>,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
         match NV * LANES / PANEL {
-            1 => single_steps::<S, S::Panel, MR, NV>(s, acc, a, b, steps),
-            2 => single_steps::<S, Pair<S::Panel>, MR, NV>(s, acc, a, b, steps),
-            _ => single_steps::<S, [S::V; NV], MR, NV>(s, acc, a, b, steps),
+            1 => sink.take(s, single_steps::<S, S::Panel, MR, NV>(s, start, a, b, steps)),
+            2 => sink.take(s, single_steps::<S, Pair<S::Panel>, MR, NV>(s, start, a, b, steps)),
+            _ => sink.take(s, single_steps::<S, [S::V; NV], MR, NV>(s, start, a, b, steps)),
         }
     }
 }
 
-/// [`tile_of_single_steps`] with sums of the type `R`.
+/// The sums of [`tile_of_single_steps`], of the type `R`.
 ///
 /// # Safety
 /// As for [`tile`].
 #[inline(always)]
 unsafe fn single_steps<S: Simd, R: Row<S>, const MR: usize, const NV: usize>(
     s: S,
-    acc: &mut [[S::V; NV]; MR],
+    start: [[S::V; NV]; MR],
     a: [*const f32; MR],
     b: [*const f32; NV],
     steps: &[Step],
-) {
-    let mut sum = join_rows::<S, R, MR, NV>(s, acc);
+) -> [R; MR] {
+    let mut sum = join_rows::<S, R, MR, NV>(s, &start);
     for step in steps {
         // SAFETY: the caller's promise.
         unsafe { product::<S, R, MR, NV, true>(s, &mut sum, &a, &b, step.a, step.b) };
     }
-    for (acc, sum) in acc.iter_mut().zip(&sum) {
-        sum.split(s, acc);
-    }
+    sum
 }
 
 /// One `k` of [`tile`]. With `PANELS`, the vectors of a panel lie side by side.

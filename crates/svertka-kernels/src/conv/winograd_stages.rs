@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::squares::{Axis, MOST, Transform, with_axis};
-use super::tile::{FetchingShare, PANEL, ROWS, tile_of_blocks, with_rows, with_tile_rows};
+use super::tile::{FetchingShare, PANEL, ROWS, Write, tile_of_blocks, with_rows, with_tile_rows};
 use super::winograd::{Chunk, Square, Winograd};
 use crate::cpu::WithSimd;
 use crate::epilogue::Finish;
@@ -193,18 +193,15 @@ fn multiply<S: Simd, const NV: usize, const BLOCKS: usize, const PANELS: usize>(
         // The next panel comes into the cache while this one is at work.
         let ahead = FetchingShare::<PANELS>::of_tile(next, tile, tiles);
         with_tile_rows!(S, rows, MR => {
-            let mut acc = [[s.splat(0.0); NV]; MR];
+            let start = [[s.splat(0.0); NV]; MR];
             // SAFETY: the steps stay inside one point of the input and one panel of weights, which the slices check, as the squares are at most
             // `most`.
             unsafe {
                 let a = std::array::from_fn(|i| input.as_ptr().add((first + i) * BLOCK));
                 let b = std::array::from_fn(|j| weight.as_ptr().wrapping_add(j / 2 * panel_len + j % 2 * BLOCK));
-                tile_of_blocks(s, &mut acc, a, b, &plan.steps, ahead);
-                for (i, acc) in acc.iter().enumerate() {
-                    for (j, acc) in acc.iter().enumerate().take(BLOCKS) {
-                        s.store(products.as_mut_ptr().add((j * plan.pitch + first + i) * BLOCK), *acc);
-                    }
-                }
+                let written = products.as_mut_ptr().add(first * BLOCK);
+                let sink = Write::<BLOCKS> { start: written, pitch: plan.pitch * BLOCK };
+                tile_of_blocks(s, start, a, b, &plan.steps, ahead, sink);
             }
         });
         first += rows;

@@ -4,7 +4,7 @@
 use std::arch::x86_64::*;
 
 #[cfg(target_arch = "x86_64")]
-use super::Simd;
+use super::{Lanes, Simd};
 use crate::cpu::WithSimd;
 
 /// Proof that the CPU has AVX2 and FMA. Made by [`Avx2::detect`] only.
@@ -61,9 +61,8 @@ macro_rules! by_intrinsic {
 
 #[cfg(target_arch = "x86_64")]
 // SAFETY: a value is made only after detection of AVX2 and FMA, and no more is used.
-unsafe impl Simd for Avx2 {
+unsafe impl Lanes for Avx2 {
     type V = __m256;
-    type Panel = [Self::V; 2];
 
     by_intrinsic! {
         add(a, b) = _mm256_add_ps;
@@ -92,6 +91,34 @@ unsafe impl Simd for Avx2 {
     unsafe fn store(self, p: *mut f32, v: Self::V) {
         // SAFETY: the caller promises eight writable floats.
         unsafe { _mm256_storeu_ps(p, v) }
+    }
+
+    #[inline(always)]
+    fn if_gt(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V {
+        // SAFETY: `self` proves that the CPU has AVX2.
+        unsafe { _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GT_OQ>(a, b)) }
+    }
+
+    #[inline(always)]
+    fn exponent_from_low_bits(self, a: Self::V) -> Self::V {
+        // SAFETY: `self` proves that the CPU has AVX2.
+        unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(a))) }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Simd for Avx2 {
+    type Panel = [Self::V; 2];
+    type Wide = Self;
+
+    #[inline(always)]
+    fn wide(self) -> Self {
+        self
+    }
+
+    #[inline(always)]
+    fn apart<W: WithSimd>(self, work: W) -> W::Output {
+        self.run(work)
     }
 
     #[inline(always)]
@@ -125,18 +152,6 @@ unsafe impl Simd for Avx2 {
     fn permute_halves(self, v: Self::V, from: &[i32; 8]) -> Self::V {
         // SAFETY: `self` proves that the CPU has AVX, and `from` is eight integers long.
         unsafe { _mm256_permutevar_ps(v, _mm256_loadu_si256(from.as_ptr().cast())) }
-    }
-
-    #[inline(always)]
-    fn if_gt(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V {
-        // SAFETY: `self` proves that the CPU has AVX2.
-        unsafe { _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GT_OQ>(a, b)) }
-    }
-
-    #[inline(always)]
-    fn exponent_from_low_bits(self, a: Self::V) -> Self::V {
-        // SAFETY: `self` proves that the CPU has AVX2.
-        unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(a))) }
     }
 
     #[inline(always)]

@@ -1,13 +1,13 @@
 //! x86-64 with AVX-512 (F and VL).
 //!
-//! Vectors of eight are those of AVX2, encoded with all 32 registers; what is new is [`Simd::Panel`], one register of sixteen.
+//! Vectors of eight are those of AVX2, encoded with all 32 registers; what is new is [`Simd::Panel`], one register of sixteen, and [`Simd::Wide`], which computes on such registers.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
 use super::Avx2;
 #[cfg(target_arch = "x86_64")]
-use super::{Row, Simd};
+use super::{Lanes, Row, Simd};
 use crate::cpu::WithSimd;
 
 /// Proof that the CPU has AVX-512F, AVX-512VL, AVX2 and FMA. Made by [`Avx512::detect`] only.
@@ -61,10 +61,8 @@ macro_rules! by_avx2 {
 
 #[cfg(target_arch = "x86_64")]
 // SAFETY: a value is made only after detection of AVX-512F, AVX-512VL, AVX2 and FMA, and no more is used.
-unsafe impl Simd for Avx512 {
+unsafe impl Lanes for Avx512 {
     type V = __m256;
-    type Panel = __m512;
-    const PANELS: usize = 2;
 
     by_avx2! {
         add(a, b);
@@ -77,21 +75,6 @@ unsafe impl Simd for Avx512 {
         sqrt(a);
         if_gt(a, b, yes, no);
         exponent_from_low_bits(a);
-    }
-
-    #[inline(always)]
-    fn prefetch(self, p: *const f32) {
-        self.0.prefetch(p);
-    }
-
-    #[inline(always)]
-    fn transpose(self, square: [Self::V; 8]) -> [Self::V; 8] {
-        self.0.transpose(square)
-    }
-
-    #[inline(always)]
-    fn permute_halves(self, v: Self::V, from: &[i32; 8]) -> Self::V {
-        self.0.permute_halves(v, from)
     }
 
     #[inline(always)]
@@ -109,6 +92,103 @@ unsafe impl Simd for Avx512 {
     unsafe fn store(self, p: *mut f32, v: Self::V) {
         // SAFETY: the caller promises eight writable floats.
         unsafe { self.0.store(p, v) }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Simd for Avx512 {
+    type Panel = __m512;
+    const PANELS: usize = 2;
+    type Wide = Wide;
+
+    #[inline(always)]
+    fn wide(self) -> Wide {
+        Wide(self)
+    }
+
+    #[inline(always)]
+    fn apart<W: WithSimd>(self, work: W) -> W::Output {
+        self.run(work)
+    }
+
+    #[inline(always)]
+    fn prefetch(self, p: *const f32) {
+        self.0.prefetch(p);
+    }
+
+    #[inline(always)]
+    fn transpose(self, square: [Self::V; 8]) -> [Self::V; 8] {
+        self.0.transpose(square)
+    }
+
+    #[inline(always)]
+    fn permute_halves(self, v: Self::V, from: &[i32; 8]) -> Self::V {
+        self.0.permute_halves(v, from)
+    }
+}
+
+/// Sixteen lanes.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy, Debug)]
+pub struct Wide(Avx512);
+
+/// Implements arithmetic on one to three vectors by one intrinsic each.
+#[cfg(target_arch = "x86_64")]
+macro_rules! by_intrinsic {
+    ($($name:ident($($arg:ident),+) = $intrinsic:ident;)*) => {$(
+        #[inline(always)]
+        fn $name(self, $($arg: __m512),+) -> __m512 {
+            // SAFETY: the `Avx512` inside proves that the CPU has AVX-512F.
+            unsafe { $intrinsic($($arg),+) }
+        }
+    )*};
+}
+
+#[cfg(target_arch = "x86_64")]
+// SAFETY: a value has one of `Avx512` inside, and AVX-512F is enough.
+unsafe impl Lanes for Wide {
+    type V = __m512;
+    const WIDTH: usize = 16;
+
+    by_intrinsic! {
+        add(a, b) = _mm512_add_ps;
+        sub(a, b) = _mm512_sub_ps;
+        mul(a, b) = _mm512_mul_ps;
+        div(a, b) = _mm512_div_ps;
+        fma(a, b, c) = _mm512_fmadd_ps;
+        max(a, b) = _mm512_max_ps;
+        min(a, b) = _mm512_min_ps;
+        sqrt(a) = _mm512_sqrt_ps;
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::V {
+        // SAFETY: as above.
+        unsafe { _mm512_set1_ps(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> Self::V {
+        // SAFETY: the caller promises sixteen readable floats.
+        unsafe { _mm512_loadu_ps(p) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: Self::V) {
+        // SAFETY: the caller promises sixteen writable floats.
+        unsafe { _mm512_storeu_ps(p, v) }
+    }
+
+    #[inline(always)]
+    fn if_gt(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V {
+        // SAFETY: as above.
+        unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), no, yes) }
+    }
+
+    #[inline(always)]
+    fn exponent_from_low_bits(self, a: Self::V) -> Self::V {
+        // SAFETY: as above.
+        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(a))) }
     }
 }
 
@@ -151,5 +231,27 @@ impl Row<Avx512> for __m512 {
     fn fma(self, _: Avx512, a: f32, b: Self) -> Self {
         // SAFETY: a value of `Avx512` proves that the CPU has AVX-512F.
         unsafe { _mm512_fmadd_ps(_mm512_set1_ps(a), b, self) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, s: Avx512, places: &[*mut f32]) -> Self {
+        let mut vectors = [s.splat(0.0); 2];
+        self.split(s, &mut vectors);
+        // SAFETY: the caller's promise.
+        Self::join(s, &unsafe { Row::<Avx512>::add(vectors, s, places) })
+    }
+
+    #[inline(always)]
+    fn clamp(self, _: Avx512, low: f32, high: f32) -> Self {
+        // SAFETY: a value of `Avx512` proves that the CPU has AVX-512F.
+        unsafe { _mm512_min_ps(_mm512_set1_ps(high), _mm512_max_ps(_mm512_set1_ps(low), self)) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, s: Avx512, places: &[*mut f32]) {
+        let mut vectors = [s.splat(0.0); 2];
+        self.split(s, &mut vectors);
+        // SAFETY: the caller's promise.
+        unsafe { Row::<Avx512>::store(vectors, s, places) };
     }
 }

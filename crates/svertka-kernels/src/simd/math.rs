@@ -1,12 +1,12 @@
 //! Exponential and its relatives, the same polynomial on every instruction set.
 
-use super::Simd;
+use super::Lanes;
 
 /// `e^x`, relative error below 3e-7; inputs are clamped to -87..88, so the result is finite and normal.
 ///
 /// Range reduction `x = n ln 2 + r` with a two-part `ln 2`, then the degree-5 polynomial of Cephes `expf`.
 #[inline(always)]
-pub fn exp<S: Simd>(s: S, x: S::V) -> S::V {
+pub fn exp<S: Lanes>(s: S, x: S::V) -> S::V {
     // `max` and `min` give their second operand where the first is not a number: this order keeps NaN.
     let x = s.min(s.splat(88.0), s.max(s.splat(-87.0), x));
     // Floats of this size are whole numbers: the sum rounds, and its last bits are the exponent of the result.
@@ -21,14 +21,14 @@ pub fn exp<S: Simd>(s: S, x: S::V) -> S::V {
 
 /// `(e^r - 1 - r) / r^2` for `|r|` up to `ln 2 / 2`.
 #[inline(always)]
-fn exp_tail<S: Simd>(s: S, r: S::V) -> S::V {
+fn exp_tail<S: Lanes>(s: S, r: S::V) -> S::V {
     let coefficients = [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
     coefficients.iter().fold(s.splat(1.987_569_1e-4), |p, &c| s.fma(p, r, s.splat(c)))
 }
 
 /// `e^x - 1`: near zero the polynomial of [`exp`] without its one, which would take the digits.
 #[inline(always)]
-pub fn exp_m1<S: Simd>(s: S, x: S::V) -> S::V {
+pub fn exp_m1<S: Lanes>(s: S, x: S::V) -> S::V {
     let far = s.sub(exp(s, x), s.splat(1.0));
     let near = s.fma(s.mul(exp_tail(s, x), x), x, x);
     s.if_gt(s.splat(0.34), s.max(x, s.sub(s.splat(0.0), x)), near, far)
@@ -36,7 +36,7 @@ pub fn exp_m1<S: Simd>(s: S, x: S::V) -> S::V {
 
 /// `ln(1 + e^x)`, without overflow: `max(x, 0) + ln(1 + u)` with `u = e^-|x|`, and `ln(1 + u) = 2 artanh(z)` with `z = u / (u + 2)` below a third.
 #[inline(always)]
-pub fn ln_1p_exp<S: Simd>(s: S, x: S::V) -> S::V {
+pub fn ln_1p_exp<S: Lanes>(s: S, x: S::V) -> S::V {
     let zero = s.splat(0.0);
     let magnitude = s.max(x, s.sub(zero, x));
     let u = exp(s, s.sub(zero, magnitude));
@@ -50,14 +50,14 @@ pub fn ln_1p_exp<S: Simd>(s: S, x: S::V) -> S::V {
 
 /// `1 / (1 + e^-x)`.
 #[inline(always)]
-pub fn sigmoid<S: Simd>(s: S, x: S::V) -> S::V {
+pub fn sigmoid<S: Lanes>(s: S, x: S::V) -> S::V {
     let one = s.splat(1.0);
     s.div(one, s.add(one, exp(s, s.sub(s.splat(0.0), x))))
 }
 
 /// Hyperbolic tangent: an odd polynomial near zero, where `1 - 2 / (e^2x + 1)` would cancel.
 #[inline(always)]
-pub fn tanh<S: Simd>(s: S, x: S::V) -> S::V {
+pub fn tanh<S: Lanes>(s: S, x: S::V) -> S::V {
     let one = s.splat(1.0);
     let far = s.sub(one, s.div(s.splat(2.0), s.add(exp(s, s.add(x, x)), one)));
     // Cephes tanhf on |x| < 0.625.
@@ -71,7 +71,7 @@ pub fn tanh<S: Simd>(s: S, x: S::V) -> S::V {
 
 /// Error function, absolute error below 3e-7 (Abramowitz and Stegun 7.1.26 has 1.5e-7 before rounding).
 #[inline(always)]
-pub fn erf<S: Simd>(s: S, x: S::V) -> S::V {
+pub fn erf<S: Lanes>(s: S, x: S::V) -> S::V {
     let (zero, one) = (s.splat(0.0), s.splat(1.0));
     let magnitude = s.max(x, s.sub(zero, x));
     let t = s.div(one, s.fma(magnitude, s.splat(0.327_591_1), one));

@@ -1,4 +1,4 @@
-//! Vectors of eight `f32`, one implementation for each instruction set.
+//! Vectors of eight `f32`, one implementation for each instruction set; and of sixteen, for what knows only lanes.
 //!
 //! A value of a type that implements [`Simd`] proves that the CPU has the instructions. Kernels are generic over it, written once,
 //! `#[inline(always)]` throughout, and entered through [`Isa::dispatch`](crate::cpu::Isa::dispatch), which compiles them for the instruction set.
@@ -14,35 +14,32 @@ pub use avx512::Avx512;
 pub use neon::Neon;
 pub use portable::Portable;
 
+use crate::cpu::WithSimd;
+
 /// Lanes of a vector; one block of a blocked activation.
 pub const LANES: usize = 8;
 
-/// The operations of one instruction set. Implementations are zero-sized.
+/// Arithmetic, lane by lane, on vectors of one width. Implementations are zero-sized.
 ///
 /// # Safety
 /// A value may exist only where the CPU has the instructions that the methods use.
-pub unsafe trait Simd: Copy + Send + Sync + 'static {
-    /// Eight `f32`.
+pub unsafe trait Lanes: Copy + Send + Sync + 'static {
+    /// [`Lanes::WIDTH`] `f32`.
     type V: Copy;
-    /// Sixteen `f32`: `[Self::V; 2]`, or one register where there are such.
-    type Panel: Row<Self>;
-    /// Whether a product over the eight channels of a block is unrolled. Not where the sums leave so few registers that scalars which the
-    /// compiler loads ahead have no place.
-    const UNROLLS_BLOCKS: bool = true;
-    /// Panels that a tile multiplies side by side, so that its sums are as many as the units have products in flight: one or two.
-    const PANELS: usize = 1;
+    /// Floats of a vector.
+    const WIDTH: usize = LANES;
 
     /// `x` in all lanes.
     fn splat(self, x: f32) -> Self::V;
-    /// Reads eight floats; any alignment.
+    /// Reads a vector; any alignment.
     ///
     /// # Safety
-    /// `p` points to eight readable floats.
+    /// `p` points to so many readable floats.
     unsafe fn load(self, p: *const f32) -> Self::V;
-    /// Writes eight floats; any alignment.
+    /// Writes a vector; any alignment.
     ///
     /// # Safety
-    /// `p` points to eight writable floats.
+    /// `p` points to so many writable floats.
     unsafe fn store(self, p: *mut f32, v: Self::V);
     /// `a + b`.
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
@@ -64,6 +61,24 @@ pub unsafe trait Simd: Copy + Send + Sync + 'static {
     fn if_gt(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
     /// The float whose exponent field is the eight low bits of `a`, and its sign bit the ninth.
     fn exponent_from_low_bits(self, a: Self::V) -> Self::V;
+}
+
+/// The operations of one instruction set, on vectors of eight.
+pub trait Simd: Lanes {
+    /// Sixteen `f32`: `[Self::V; 2]`, or one register where there are such.
+    type Panel: Row<Self>;
+    /// The widest vectors that there are, of the same bits in each lane.
+    type Wide: Lanes;
+    /// Whether a product over the eight channels of a block is unrolled. Not where the sums leave so few registers that scalars which the
+    /// compiler loads ahead have no place.
+    const UNROLLS_BLOCKS: bool = true;
+    /// Panels that a tile multiplies side by side, so that its sums are as many as the units have products in flight: one or two.
+    const PANELS: usize = 1;
+
+    /// The proof for the widest vectors.
+    fn wide(self) -> Self::Wide;
+    /// Runs `work` as a function of its own, where one that takes in everything would keep the compiler for minutes.
+    fn apart<W: WithSimd>(self, work: W) -> W::Output;
     /// Asks for the cache line at `p`, for the second-level cache; any address will do. Nothing where the instruction set can't.
     #[inline(always)]
     fn prefetch(self, _p: *const f32) {}
@@ -150,6 +165,18 @@ pub trait Row<S: Simd>: Copy {
     }
     /// `a * b + self`, fused where the instruction set can.
     fn fma(self, s: S, a: f32, b: Self) -> Self;
+    /// Adds what lies at `places`, one for each vector; vectors without one keep what they are.
+    ///
+    /// # Safety
+    /// At each there are eight readable floats.
+    unsafe fn add(self, s: S, places: &[*mut f32]) -> Self;
+    /// The smaller of `high` and the larger of `low` and each value; what is not a number stays so.
+    fn clamp(self, s: S, low: f32, high: f32) -> Self;
+    /// Writes the vectors to `places`, as many as there are.
+    ///
+    /// # Safety
+    /// At each there are eight writable floats.
+    unsafe fn store(self, s: S, places: &[*mut f32]);
 }
 
 impl<S: Simd, const N: usize> Row<S> for [S::V; N] {
@@ -182,6 +209,31 @@ impl<S: Simd, const N: usize> Row<S> for [S::V; N] {
             *sum = s.fma(a, b, *sum);
         }
         self
+    }
+
+    #[inline(always)]
+    unsafe fn add(mut self, s: S, places: &[*mut f32]) -> Self {
+        for (vector, place) in self.iter_mut().zip(places) {
+            // SAFETY: the caller's promise.
+            *vector = s.add(*vector, unsafe { s.load(place.cast_const()) });
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn clamp(mut self, s: S, low: f32, high: f32) -> Self {
+        for vector in &mut self {
+            *vector = s.min(s.splat(high), s.max(s.splat(low), *vector));
+        }
+        self
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, s: S, places: &[*mut f32]) {
+        for (vector, place) in self.iter().zip(places) {
+            // SAFETY: the caller's promise.
+            unsafe { s.store(*place, *vector) };
+        }
     }
 }
 
@@ -222,6 +274,26 @@ impl<S: Simd, R: Row<S>> Row<S> for Pair<R> {
     #[inline(always)]
     fn fma(self, s: S, a: f32, b: Self) -> Self {
         Self([self.0[0].fma(s, a, b.0[0]), self.0[1].fma(s, a, b.0[1])])
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, s: S, places: &[*mut f32]) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { Self([self.0[0].add(s, &places[..2]), self.0[1].add(s, &places[2..])]) }
+    }
+
+    #[inline(always)]
+    fn clamp(self, s: S, low: f32, high: f32) -> Self {
+        Self([self.0[0].clamp(s, low, high), self.0[1].clamp(s, low, high)])
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, s: S, places: &[*mut f32]) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.0[0].store(s, &places[..2]);
+            self.0[1].store(s, &places[2..]);
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::arch::aarch64::*;
 
 #[cfg(target_arch = "aarch64")]
-use super::Simd;
+use super::{Lanes, Simd};
 use crate::cpu::WithSimd;
 
 /// Proof that the CPU has NEON. Made by [`Neon::detect`] only.
@@ -65,11 +65,8 @@ macro_rules! by_halves {
 
 #[cfg(target_arch = "aarch64")]
 // SAFETY: a value is made only after detection of NEON, and no more is used.
-unsafe impl Simd for Neon {
+unsafe impl Lanes for Neon {
     type V = [float32x4_t; 2];
-    type Panel = [Self::V; 2];
-    // Of 32 registers, the sums of six rows take 24, a panel 4 and a scalar 1. Unrolled, LLVM loads two neighbours of all six rows at once.
-    const UNROLLS_BLOCKS: bool = false;
 
     by_halves! {
         add(a, b) = vaddq_f32(a, b);
@@ -104,5 +101,23 @@ unsafe impl Simd for Neon {
             vst1q_f32(p, v[0]);
             vst1q_f32(p.add(4), v[1]);
         }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+impl Simd for Neon {
+    type Panel = [Self::V; 2];
+    // Of 32 registers, the sums of six rows take 24, a panel 4 and a scalar 1. Unrolled, LLVM loads two neighbours of all six rows at once.
+    const UNROLLS_BLOCKS: bool = false;
+    type Wide = Self;
+
+    #[inline(always)]
+    fn wide(self) -> Self {
+        self
+    }
+
+    #[inline(always)]
+    fn apart<W: WithSimd>(self, work: W) -> W::Output {
+        self.run(work)
     }
 }

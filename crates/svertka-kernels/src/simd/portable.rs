@@ -1,6 +1,7 @@
 //! Plain Rust. Multiply and add are two roundings: a fused one is a library call where the CPU's baseline lacks it.
 
-use super::{LANES, Simd};
+use super::{LANES, Lanes, Simd};
+use crate::cpu::WithSimd;
 
 /// The instruction set that every CPU has.
 #[derive(Clone, Copy, Debug)]
@@ -12,9 +13,8 @@ fn lanes(f: impl FnMut(usize) -> f32) -> [f32; LANES] {
 }
 
 // SAFETY: no special instruction is used.
-unsafe impl Simd for Portable {
+unsafe impl Lanes for Portable {
     type V = [f32; LANES];
-    type Panel = [Self::V; 2];
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {
@@ -81,5 +81,20 @@ unsafe impl Simd for Portable {
     #[inline(always)]
     fn exponent_from_low_bits(self, a: Self::V) -> Self::V {
         lanes(|i| f32::from_bits(a[i].to_bits() << 23))
+    }
+}
+
+impl Simd for Portable {
+    type Panel = [Self::V; 2];
+    type Wide = Self;
+
+    #[inline(always)]
+    fn wide(self) -> Self {
+        self
+    }
+
+    #[inline(never)]
+    fn apart<W: WithSimd>(self, work: W) -> W::Output {
+        work.with_simd(self)
     }
 }

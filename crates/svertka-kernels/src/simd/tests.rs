@@ -6,9 +6,9 @@ use crate::cpu::{Isa, WithSimd};
 const A: [f32; 8] = [1.5, -2.0, 0.0, 7.25, -0.5, 3.0, 1e10, -1e-10];
 const B: [f32; 8] = [2.0, -3.0, 1.0, 0.25, 0.5, -3.0, 1e-3, 5.0];
 
-struct Lanes;
+struct Operations;
 
-impl WithSimd for Lanes {
+impl WithSimd for Operations {
     type Output = ();
 
     #[inline(always)]
@@ -59,9 +59,8 @@ macro_rules! as_portable {
 }
 
 // SAFETY: no special instruction is used.
-unsafe impl Simd for Exact {
+unsafe impl Lanes for Exact {
     type V = [f32; LANES];
-    type Panel = [Self::V; 2];
 
     as_portable! {
         add(a, b);
@@ -94,6 +93,19 @@ unsafe impl Simd for Exact {
     }
 }
 
+impl Simd for Exact {
+    type Panel = [Self::V; 2];
+    type Wide = Self;
+
+    fn wide(self) -> Self {
+        self
+    }
+
+    fn apart<W: WithSimd>(self, work: W) -> W::Output {
+        work.with_simd(self)
+    }
+}
+
 /// The results of operations and functions, as bits.
 struct Bits;
 
@@ -102,7 +114,7 @@ impl WithSimd for Bits {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) -> Vec<u32> {
-        let mut bits = vec![];
+        let (mut bits, mut wide) = (vec![], vec![]);
         let mut take = |v: S::V| bits.extend(s.to_array(v).map(f32::to_bits));
         let numbers: [f32; 8] = [0.0, -0.0, 1e-40, -0.1, 2.5, -3.5, f32::INFINITY, f32::NEG_INFINITY];
         for shift in 0..LANES {
@@ -132,9 +144,40 @@ impl WithSimd for Bits {
             let [left, right] = [[v, w, w, v], [w, v, v, v]].map(|row| Pair::<S::Panel>::join(s, &row));
             left.fma(s, x + 0.7, right).split(s, &mut pair);
             pair.into_iter().for_each(&mut take);
+            let mut cells = [[0.5; LANES], s.to_array(w), [f32::NAN; LANES], [7.0; LANES]];
+            let places = cells.each_mut().map(|cell| cell.as_mut_ptr());
+            // SAFETY: each place has eight floats.
+            unsafe {
+                let sums = left.add(s, &places[..3]).clamp(s, -1.0, x.abs());
+                sums.store(s, &[places[1], places[2], places[0]]);
+            }
+            cells.iter().for_each(|cell| take(s.from_slice(cell)));
+            wide_bits(s.wide(), [s.to_array(v), s.to_array(w)], &mut wide);
         }
+        bits.extend(wide);
         bits
     }
+}
+
+/// The results of operations and functions on two vectors of eight, in vectors of whatever width.
+#[inline(always)]
+fn wide_bits<L: Lanes>(l: L, [a, b]: [[f32; LANES]; 2], bits: &mut Vec<u32>) {
+    let (a, b) = ([a, b].concat(), [b, a].concat());
+    let mut out = [[0.0; 2 * LANES]; 18];
+    for at in (0..2 * LANES).step_by(L::WIDTH) {
+        // SAFETY: all have sixteen floats, and the width divides that.
+        unsafe {
+            let (a, b) = (l.load(a[at..].as_ptr()), l.load(b[at..].as_ptr()));
+            let functions = [exp(l, a), exp_m1(l, a), ln_1p_exp(l, a), sigmoid(l, a), tanh(l, a), erf(l, a)];
+            let products = [l.mul(a, b), l.div(a, b), l.fma(a, b, l.splat(0.3)), l.sqrt(l.mul(a, a))];
+            let sums = [l.add(a, b), l.sub(a, b), l.max(a, b), l.min(a, b)];
+            let nan = l.splat(f32::NAN);
+            let chosen = [l.if_gt(a, b, a, b), l.max(a, nan), l.min(nan, a), l.exponent_from_low_bits(a)];
+            let results = functions.into_iter().chain(products).chain(sums).chain(chosen);
+            out.iter_mut().zip(results).for_each(|(out, v)| l.store(out[at..].as_mut_ptr(), v));
+        }
+    }
+    bits.extend(out.as_flattened().iter().map(|x| x.to_bits()));
 }
 
 struct Functions;
@@ -176,7 +219,7 @@ fn reference_erf(x: f64) -> f64 {
 
 #[test]
 fn operations_agree_with_plain_arithmetic() {
-    Isa::available().into_iter().for_each(|isa| isa.dispatch(Lanes));
+    Isa::available().into_iter().for_each(|isa| isa.dispatch(Operations));
 }
 
 #[test]
