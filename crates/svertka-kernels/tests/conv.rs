@@ -58,6 +58,8 @@ fn named() -> Vec<(&'static str, ConvGeometry)> {
         ("few channels from many, one axis", geometry([2, 9, 2, 1], [1, 1, 83], [1, 1, 5], one, one, none)),
         ("3 x 3", geometry([2, 16, 24, 1], [1, 7, 9], [1, 3, 3], one, one, same)),
         ("pointwise", geometry([2, 33, 40, 1], [1, 5, 6], one, one, one, none)),
+        // Tiles ask for what comes next.
+        ("pointwise, a large picture", geometry([1, 64, 40, 1], [1, 100, 84], one, one, one, none)),
         ("pointwise, stride", geometry([2, 9, 8, 1], [1, 7, 6], one, [1, 2, 3], one, none)),
         ("many images of few cells", geometry([13, 8, 9, 1], [1, 2, 3], [1, 3, 3], one, one, same)),
         ("one cell", geometry([3, 17, 33, 1], one, one, one, one, none)),
