@@ -264,7 +264,7 @@ impl<F: Function> WithSimd for Cells<'_, F> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let (wide, mut places) = (s.wide(), self.places);
+        let (wide, mut places) = (S::Wide::from(s), self.places);
         while let [at, rest @ ..] = places {
             // Two neighbours at once where vectors are so wide.
             // SAFETY: the promise that was made to `apply_to_cells`, for both.

@@ -97,20 +97,11 @@ impl Direct {
         // With strides beyond the kernel some cells are never read, but their neighbours bring half of them along: a line holds two.
         let cells_read = read.cells.min(2 * write.cells * taps);
         let bytes = group_images * read.blocks() * cells_read * BLOCK * size_of::<f32>();
-        let mut chunks = bytes.div_ceil(JOB_BYTES).clamp(1, tiles.len().max(1));
+        let chunks = bytes.div_ceil(JOB_BYTES).clamp(1, tiles.len().max(1));
         let goal = job_goal(g.macs());
         // Pairs of panels stay together.
         let pairs = panels.len().div_ceil(2);
-        let weights = panels.last().map_or(0, |panel| panel.packed + panel.channels.len() * taps * PANEL);
-        let mut panel_sets = goal.div_ceil((image_groups * chunks).max(1)).clamp(1, pairs.max(1));
-        if weights * size_of::<f32>() <= JOB_BYTES
-            && weights <= group_images * (read.image_len() + write.image_len())
-        {
-            // Each core reads all weights, but only its part of the picture, which it has written itself where the layer before is cut alike.
-            panel_sets = 1;
-        }
-        chunks = chunks.max(goal.div_ceil((image_groups * panel_sets).max(1))).min(tiles.len().max(1));
-        Self {
+        let mut plan = Self {
             batch: g.batch,
             groups: g.groups,
             taps,
@@ -121,9 +112,19 @@ impl Direct {
             cells,
             tiles,
             group_images,
-            chunks,
-            panel_sets,
+            chunks: 1,
+            panel_sets: 1,
+        };
+        let weights = plan.packed_len();
+        let few = weights * size_of::<f32>() <= JOB_BYTES
+            && weights <= group_images * (read.image_len() + write.image_len());
+        // Of few weights each core reads all, but only its part of the picture, which it has written itself where the layer before is cut alike.
+        if !few {
+            plan.panel_sets = goal.div_ceil((image_groups * chunks).max(1)).clamp(1, pairs.max(1));
         }
+        let rest = goal.div_ceil((image_groups * plan.panel_sets).max(1));
+        plan.chunks = chunks.max(rest).min(plan.tiles.len().max(1));
+        plan
     }
 
     pub(crate) fn packed_len(&self) -> usize {

@@ -117,7 +117,10 @@ impl<const PLAIN: bool> Panels<'_, PLAIN> {
         }
         let block = panel.channels.start - panel.channels.start % plan.read.lanes;
         let x = image * plan.read.image_len() + plan.read.at(block, 0);
-        let y = image * plan.write.image_len() + number * 2 * plan.write.cells * BLOCK;
+        let plane = plan.write.cells * BLOCK;
+        let blocks: [usize; BLOCKS] =
+            std::array::from_fn(|j| image * plan.write.image_len() + (number * 2 + j) * plane);
+        let cold = first && plan.taps == 1 && job.x.len() >= COLD_PICTURES;
         // Twice the rows, where registers have place for them. The single steps of a plain picture have more to do with the places of rows than with weights.
         let wide = S::PANELS == 2 && !PLAIN;
         let (mut at, mut settled) = (0, 0);
@@ -130,17 +133,15 @@ impl<const PLAIN: bool> Panels<'_, PLAIN> {
             let cells = &plan.cells[of_tile.start..next.map_or(of_tile.end, |next| next.cells.end)];
             let [start_of_tile, last] = [cells[0].read, cells[cells.len() - 1].read];
             let side_by_side = last == start_of_tile + (cells.len() - 1) * BLOCK;
-            let cold = first && plan.taps == 1 && side_by_side && job.x.len() >= COLD_PICTURES;
             with_tile_rows!(S, cells.len(), MR => {
                 // SAFETY: `run` has checked the lengths that the tables were made for; no other job writes these cells of this panel.
-                unsafe { job.tile::<S, A, MR, NV, BLOCKS>(s, x, y, panel, start, steps, cells, ahead, cold) }
+                unsafe { job.tile::<S, A, MR, NV, BLOCKS>(s, x, blocks, panel, start, steps, cells, ahead, cold && side_by_side) }
             });
             at += 1 + usize::from(next.is_some());
             if at - settled >= SETTLED_TILES || at == tiles.len() {
                 // Tiles side by side have their cells side by side.
                 let written = tiles[settled].cells.start..tiles[at - 1].cells.end;
-                for j in 0..BLOCKS {
-                    let block = y + j * plan.write.cells * BLOCK;
+                for block in blocks {
                     let cells = plan.cells[written.clone()].iter();
                     // SAFETY: the places that these tiles have written.
                     unsafe { job.finish.settle(cells.map(|cell| block + cell.write)) };
@@ -155,7 +156,7 @@ impl<const PLAIN: bool> Job<'_, PLAIN> {
     /// A tile. Where its cells are `cold`, it asks for those behind them.
     ///
     /// # Safety
-    /// `x` and `y` are starts for which the tables stay inside the slices; no other thread writes these cells. With four vectors, the panel behind `panel`
+    /// `x` and `blocks` are starts for which the tables stay inside the slices; no other thread writes these cells. With four vectors, the panel behind `panel`
     /// is as long as it.
     #[inline(always)]
     #[expect(
@@ -166,7 +167,7 @@ impl<const PLAIN: bool> Job<'_, PLAIN> {
         &self,
         s: S,
         x: usize,
-        y: usize,
+        blocks: [usize; BLOCKS],
         panel: &Panel,
         start: [S::V; NV],
         steps: &[Step],
@@ -175,8 +176,7 @@ impl<const PLAIN: bool> Job<'_, PLAIN> {
         cold: bool,
     ) {
         let start = [start; MR];
-        let blocks = std::array::from_fn(|block| y + block * self.plan.write.cells * BLOCK);
-        let sink = Store::<BLOCKS> { finish: self.finish, cells, blocks };
+        let sink = Store { finish: self.finish, cells, blocks };
         // SAFETY: the caller's promise; a cell without taps has no steps, and its start is not read.
         unsafe {
             let a = std::array::from_fn(|i| self.x.as_ptr().wrapping_add(x + cells[i].read));

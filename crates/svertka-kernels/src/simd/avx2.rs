@@ -52,12 +52,14 @@ impl Avx2 {
 macro_rules! by_intrinsic {
     ($($name:ident($($arg:ident),+) = $intrinsic:ident;)*) => {$(
         #[inline(always)]
-        fn $name(self, $($arg: __m256),+) -> __m256 {
-            // SAFETY: `self` proves that the CPU has AVX2 and FMA.
+        fn $name(self, $($arg: Self::V),+) -> Self::V {
+            // SAFETY: `self` proves that the CPU has the instruction.
             unsafe { $intrinsic($($arg),+) }
         }
     )*};
 }
+#[cfg(target_arch = "x86_64")]
+pub(super) use by_intrinsic;
 
 #[cfg(target_arch = "x86_64")]
 // SAFETY: a value is made only after detection of AVX2 and FMA, and no more is used.
@@ -110,11 +112,6 @@ unsafe impl Lanes for Avx2 {
 impl Simd for Avx2 {
     type Panel = [Self::V; 2];
     type Wide = Self;
-
-    #[inline(always)]
-    fn wide(self) -> Self {
-        self
-    }
 
     #[inline(always)]
     fn apart<W: WithSimd>(self, work: W) -> W::Output {

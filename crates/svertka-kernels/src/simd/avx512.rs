@@ -1,13 +1,14 @@
 //! x86-64 with AVX-512 (F and VL).
 //!
-//! Vectors of eight are those of AVX2, encoded with all 32 registers; what is new is [`Simd::Panel`], one register of sixteen, and [`Simd::Wide`], which computes on such registers.
+//! Vectors of eight are those of AVX2, encoded with all 32 registers; what is new is [`Simd::Panel`], one register of sixteen, and
+//! [`Simd::Wide`], which computes on such registers.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
 use super::Avx2;
 #[cfg(target_arch = "x86_64")]
-use super::{Lanes, Row, Simd};
+use super::{Lanes, Row, Simd, avx2::by_intrinsic};
 use crate::cpu::WithSimd;
 
 /// Proof that the CPU has AVX-512F, AVX-512VL, AVX2 and FMA. Made by [`Avx512::detect`] only.
@@ -102,11 +103,6 @@ impl Simd for Avx512 {
     type Wide = Wide;
 
     #[inline(always)]
-    fn wide(self) -> Wide {
-        Wide(self)
-    }
-
-    #[inline(always)]
     fn apart<W: WithSimd>(self, work: W) -> W::Output {
         self.run(work)
     }
@@ -132,16 +128,12 @@ impl Simd for Avx512 {
 #[derive(Clone, Copy, Debug)]
 pub struct Wide(Avx512);
 
-/// Implements arithmetic on one to three vectors by one intrinsic each.
 #[cfg(target_arch = "x86_64")]
-macro_rules! by_intrinsic {
-    ($($name:ident($($arg:ident),+) = $intrinsic:ident;)*) => {$(
-        #[inline(always)]
-        fn $name(self, $($arg: __m512),+) -> __m512 {
-            // SAFETY: the `Avx512` inside proves that the CPU has AVX-512F.
-            unsafe { $intrinsic($($arg),+) }
-        }
-    )*};
+impl From<Avx512> for Wide {
+    #[inline(always)]
+    fn from(narrow: Avx512) -> Self {
+        Self(narrow)
+    }
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -68,15 +68,13 @@ pub trait Simd: Lanes {
     /// Sixteen `f32`: `[Self::V; 2]`, or one register where there are such.
     type Panel: Row<Self>;
     /// The widest vectors that there are, of the same bits in each lane.
-    type Wide: Lanes;
+    type Wide: Lanes + From<Self>;
     /// Whether a product over the eight channels of a block is unrolled. Not where the sums leave so few registers that scalars which the
     /// compiler loads ahead have no place.
     const UNROLLS_BLOCKS: bool = true;
     /// Panels that a tile multiplies side by side, so that its sums are as many as the units have products in flight: one or two.
     const PANELS: usize = 1;
 
-    /// The proof for the widest vectors.
-    fn wide(self) -> Self::Wide;
     /// Runs `work` as a function of its own, where one that takes in everything would keep the compiler for minutes.
     fn apart<W: WithSimd>(self, work: W) -> W::Output;
     /// Asks for the cache line at `p`, for the second-level cache; any address will do. Nothing where the instruction set can't.

@@ -112,11 +112,6 @@ impl Simd for Neon {
     type Wide = Self;
 
     #[inline(always)]
-    fn wide(self) -> Self {
-        self
-    }
-
-    #[inline(always)]
     fn apart<W: WithSimd>(self, work: W) -> W::Output {
         self.run(work)
     }

@@ -88,11 +88,6 @@ impl Simd for Portable {
     type Panel = [Self::V; 2];
     type Wide = Self;
 
-    #[inline(always)]
-    fn wide(self) -> Self {
-        self
-    }
-
     #[inline(never)]
     fn apart<W: WithSimd>(self, work: W) -> W::Output {
         work.with_simd(self)

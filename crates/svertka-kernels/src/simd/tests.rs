@@ -97,10 +97,6 @@ impl Simd for Exact {
     type Panel = [Self::V; 2];
     type Wide = Self;
 
-    fn wide(self) -> Self {
-        self
-    }
-
     fn apart<W: WithSimd>(self, work: W) -> W::Output {
         work.with_simd(self)
     }
@@ -152,7 +148,7 @@ impl WithSimd for Bits {
                 sums.store(s, &[places[1], places[2], places[0]]);
             }
             cells.iter().for_each(|cell| take(s.from_slice(cell)));
-            wide_bits(s.wide(), [s.to_array(v), s.to_array(w)], &mut wide);
+            wide_bits(S::Wide::from(s), [s.to_array(v), s.to_array(w)], &mut wide);
         }
         bits.extend(wide);
         bits
