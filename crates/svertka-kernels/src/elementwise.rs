@@ -98,18 +98,16 @@ impl<M: Lanewise<IN, OUT>, const IN: usize, const OUT: usize> WithSimd for MapPa
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Self { step, inputs, outputs, len } = self;
-        let outputs = outputs.map(|o| o.as_mut_ptr());
-        let inputs = inputs.map(|i| i.map_or_else(|| outputs[0].cast_const(), <[f32]>::as_ptr));
+        let (inputs, outputs) = places(inputs, outputs);
         let whole = len - len % LANES;
         let mut at = 0;
         while at < whole {
             // SAFETY: `at + LANES <= len`, the length of every slice; an input is either an output or a slice apart from all outputs, and the
             // loads come before the stores.
             unsafe {
-                let read = inputs.map(|p| s.load(p.add(at)));
-                let values = step.step(s, read, outputs.map(|p| s.load(p.add(at))));
+                let values = step.step(s, load(s, inputs, at), load(s, outputs, at));
                 for i in 0..OUT {
-                    s.store(outputs[i].add(at), values[i]);
+                    s.store(outputs[i].cast_mut().add(at), values[i]);
                 }
             }
             at += LANES;
@@ -118,12 +116,11 @@ impl<M: Lanewise<IN, OUT>, const IN: usize, const OUT: usize> WithSimd for MapPa
             let rest = len - whole;
             // SAFETY: `whole + rest == len`, and as above.
             unsafe {
-                let read = inputs.map(|p| load_first(s, p.add(whole), rest));
                 let values =
-                    step.step(s, read, outputs.map(|p| load_first(s, p.add(whole).cast_const(), rest)));
+                    step.step(s, load_first(s, inputs, whole, rest), load_first(s, outputs, whole, rest));
                 for i in 0..OUT {
                     let lanes = s.to_array(values[i]);
-                    outputs[i].add(whole).copy_from_nonoverlapping(lanes.as_ptr(), rest);
+                    outputs[i].cast_mut().add(whole).copy_from_nonoverlapping(lanes.as_ptr(), rest);
                 }
             }
         }
@@ -153,13 +150,13 @@ impl<M: Lanewise<IN, OUT>, const IN: usize, const OUT: usize> WithSimd for Fold<
             while at + ACCUMULATORS * LANES <= end {
                 for values in &mut partial {
                     // SAFETY: `at + LANES <= len`, the length of every slice.
-                    *values = step.step(s, inputs.map(|p| unsafe { s.load(p.add(at)) }), *values);
+                    *values = step.step(s, unsafe { load(s, inputs, at) }, *values);
                     at += LANES;
                 }
             }
             while at < end {
                 // SAFETY: as above.
-                partial[0] = step.step(s, inputs.map(|p| unsafe { s.load(p.add(at)) }), partial[0]);
+                partial[0] = step.step(s, unsafe { load(s, inputs, at) }, partial[0]);
                 at += LANES;
             }
             for values in partial {
@@ -169,7 +166,7 @@ impl<M: Lanewise<IN, OUT>, const IN: usize, const OUT: usize> WithSimd for Fold<
         if whole < len {
             let rest = len - whole;
             // SAFETY: `whole + rest == len`.
-            let read = inputs.map(|p| unsafe { load_first(s, p.add(whole), rest) });
+            let read = unsafe { load_first(s, inputs, whole, rest) };
             let values = step.step(s, read, [s.splat(0.0); OUT]);
             add_lanes(&mut sums, values.map(|v| s.to_array(v)), rest);
         }
@@ -186,15 +183,39 @@ fn add_lanes<const OUT: usize>(sums: &mut [[f64; LANES]; OUT], terms: [[f32; LAN
     }
 }
 
-/// The first `count` lanes from memory, the others zero.
+// Closures of these are compiled once for each instruction set, not once more for each function.
+
+/// Where slices start; an input that is none is the first output.
+#[inline(always)]
+fn places<const IN: usize, const OUT: usize>(
+    inputs: [Option<&[f32]>; IN],
+    outputs: [&mut [f32]; OUT],
+) -> ([*const f32; IN], [*const f32; OUT]) {
+    let outputs = outputs.map(|o| o.as_mut_ptr().cast_const());
+    (inputs.map(|i| i.map_or(outputs[0], <[f32]>::as_ptr)), outputs)
+}
+
+/// The vectors `at` floats behind `places`.
 ///
 /// # Safety
-/// `p` points to `count` readable floats, at most eight.
+/// There are eight readable floats.
 #[inline(always)]
-unsafe fn load_first<S: Simd>(s: S, p: *const f32, count: usize) -> S::V {
-    let mut lanes = [0.0; LANES];
-    // SAFETY: the caller's promise; the array is on this stack.
-    unsafe { p.copy_to_nonoverlapping(lanes.as_mut_ptr(), count) };
-    // SAFETY: the array has eight floats.
-    unsafe { s.load(lanes.as_ptr()) }
+unsafe fn load<S: Simd, const N: usize>(s: S, places: [*const f32; N], at: usize) -> [S::V; N] {
+    // SAFETY: the caller's promise.
+    places.map(|p| unsafe { s.load(p.add(at)) })
+}
+
+/// The first `count` lanes, at most eight, of the vectors `at` floats behind `places`, the others zero.
+///
+/// # Safety
+/// There are so many readable floats.
+#[inline(always)]
+unsafe fn load_first<S: Simd, const N: usize>(
+    s: S,
+    places: [*const f32; N],
+    at: usize,
+    count: usize,
+) -> [S::V; N] {
+    // SAFETY: the caller's promise.
+    places.map(|p| s.from_slice(unsafe { std::slice::from_raw_parts(p.add(at), count) }))
 }

@@ -107,7 +107,8 @@ impl Finish<'_> {
         }
     }
 
-    /// [`Finish::store`] for the sums of a tile, at `cells[row] + blocks[block]` elements; there may be fewer blocks than a row has vectors.
+    /// [`Finish::store`] for the sums of a tile: those of `row` at the `BLOCKS` cells that begin `cell(row)` elements behind `start` and lie `pitch` apart. There
+    /// may be fewer blocks than a row has vectors.
     ///
     /// # Safety
     /// As for [`Finish::store`].
@@ -116,21 +117,22 @@ impl Finish<'_> {
         &self,
         s: S,
         mut sums: [R; MR],
-        cells: impl Fn(usize) -> usize,
-        blocks: [usize; BLOCKS],
+        cell: impl Fn(usize) -> usize,
+        start: usize,
+        pitch: usize,
     ) {
-        let place =
-            |start: *mut f32, row| blocks.map(|block| start.wrapping_add(block).wrapping_add(cells(row)));
-        let (low, high, y) = (self.low, self.high, self.y.as_ptr());
+        let (low, high) = (self.low, self.high);
         // SAFETY: the caller's promise; a residual is as long as the output.
         unsafe {
             if let Some(residual) = self.residual {
+                let residual = residual.wrapping_add(start);
                 each_row!(MR, ROW => {
-                    sums[ROW] = sums[ROW].add(s, &place(residual.cast_mut(), ROW));
+                    sums[ROW] = sums[ROW].add(s, residual.wrapping_add(cell(ROW)), pitch, BLOCKS);
                 });
             }
+            let y = self.y.as_ptr().wrapping_add(start);
             each_row!(MR, ROW => {
-                sums[ROW].clamp(s, low, high).store(s, &place(y, ROW));
+                sums[ROW].clamp(s, low, high).store(s, y.wrapping_add(cell(ROW)), pitch, BLOCKS);
             });
         }
     }

@@ -15,9 +15,10 @@
 //! assert_eq!(y, [321.5, 654.5]);
 //! ```
 
+use crate::conv::ahead::Resting;
 use crate::conv::tile::{
-    Keep, PANEL, ROWS, Resting, Step, pack_columns, pack_rows, pieces, tile, tile_of_blocks, with_rows,
-    with_tile_rows,
+    Keep, PANEL, ROWS, Step, pack_columns, pack_rows, panel_vectors, pieces, side_by_side, tile,
+    tile_of_blocks, with_rows, with_tile_rows,
 };
 use crate::cpu::{Cpu, WithSimd};
 use crate::simd::{LANES, Simd};
@@ -245,7 +246,7 @@ impl WithSimd for Job<'_> {
                     with_tile_rows!(S, rows.len(), MR => {
                         // SAFETY: `run` has checked the lengths; rows, inner range and panels are inside.
                         unsafe {
-                            if S::PANELS == 2 && panel + 1 < self.panels.end {
+                            if const { S::PANELS == 2 } && panel + 1 < self.panels.end {
                                 self.tile::<S, MR, 4>(s, row, panel, inner.clone());
                             } else {
                                 self.tile::<S, MR, 2>(s, row, panel, inner.clone());
@@ -290,9 +291,7 @@ impl Job<'_> {
         let steps = [Step { a: 0, b: 0, k: inner.len() }];
         let a = self.a.as_ptr().wrapping_add(row * p.row_stride + inner.start * p.inner_stride);
         let b = self.packed.as_ptr().wrapping_add((panel * p.inner + inner.start) * PANEL);
-        let a: [*const f32; MR] = std::array::from_fn(|i| a.wrapping_add(i * p.row_stride));
-        let b: [*const f32; NV] =
-            std::array::from_fn(|j| b.wrapping_add(j / 2 * p.inner * PANEL + j % 2 * LANES));
+        let (a, b) = (side_by_side::<MR>(a, p.row_stride), panel_vectors::<NV>(b, p.inner * PANEL));
         // SAFETY: the caller's promise.
         unsafe {
             if p.inner_stride == 1 {

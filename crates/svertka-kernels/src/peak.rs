@@ -26,7 +26,7 @@ impl WithSimd for RegisterLoop {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) -> f64 {
-        if S::PANELS == 2 { rate::<S, Pair<S::Panel>, 4>(s) } else { rate::<S, S::Panel, 2>(s) }
+        if const { S::PANELS == 2 } { rate::<S, Pair<S::Panel>, 4>(s) } else { rate::<S, S::Panel, 2>(s) }
     }
 }
 

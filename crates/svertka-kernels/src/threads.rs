@@ -100,12 +100,16 @@ impl Threads {
     /// # Panics
     /// Where `f` panicked.
     pub fn run(&self, jobs: usize, f: impl Fn(usize, usize) + Sync) {
+        self.run_jobs(jobs, &f);
+    }
+
+    /// [`Threads::run`], compiled once for all closures.
+    fn run_jobs(&self, jobs: usize, f: &Job<'_>) {
         if self.workers.is_empty() || jobs <= 1 {
             (0..jobs).for_each(|job| f(job, 0));
             return;
         }
         let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        let f: &Job<'_> = &f;
         // SAFETY: only the lifetime changes; below we wait until no worker is inside and none may enter before `f` ends.
         let run = unsafe { std::mem::transmute::<*const Job<'_>, *const Job<'static>>(f) };
         *self.shared.job.lock().unwrap_or_else(PoisonError::into_inner) = Some(RawJob { run, jobs });

@@ -30,6 +30,7 @@
 //! assert_eq!(plain[..5], [2.5, 3.5, 3.5, 3.5, 2.5]);
 //! ```
 
+pub(crate) mod ahead;
 mod algorithm;
 mod depthwise;
 mod direct;

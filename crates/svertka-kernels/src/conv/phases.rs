@@ -9,8 +9,9 @@
 
 use std::ops::Range;
 
+use super::ahead::Resting;
 use super::side::Side;
-use super::tile::{Keep, PANEL, ROWS, Resting, Step, tile_of_blocks, with_rows};
+use super::tile::{Alike, Keep, PANEL, ROWS, Step, panel_vectors, side_by_side, tile_of_blocks, with_rows};
 use crate::cpu::{Cpu, WithSimd};
 use crate::epilogue::{Epilogue, Finish};
 use crate::geometry::ConvGeometry;
@@ -297,13 +298,12 @@ impl WithSimd for Products<'_> {
     fn with_simd<S: Simd>(mut self, s: S) {
         // A panel and the one behind it are two phases of the same channels.
         for panel in self.panels.clone().step_by(S::PANELS) {
-            match (
-                S::PANELS == 2 && panel + 1 < self.panels.end,
-                panel / PHASES * 2 + 1 < self.pass.plan.write.blocks(),
-            ) {
-                (true, _) => self.multiply::<S, 4>(s, panel),
-                (false, true) => self.multiply::<S, 2>(s, panel),
-                (false, false) => self.multiply::<S, 1>(s, panel),
+            if const { S::PANELS == 2 } && panel + 1 < self.panels.end {
+                self.multiply::<S, 4>(s, panel);
+            } else if panel / PHASES * 2 + 1 < self.pass.plan.write.blocks() {
+                self.multiply::<S, 2>(s, panel);
+            } else {
+                self.multiply::<S, 1>(s, panel);
             }
             for beside in 0..S::PANELS.min(self.panels.end - panel) {
                 self.transform(s, panel + beside, beside);
@@ -332,11 +332,9 @@ impl Products<'_> {
                     // SAFETY: the steps stay inside one point of a group of squares and one point of each panel, whose lengths the slices check; each
                     // square's products have their own row for each panel.
                     unsafe {
-                        let a = std::array::from_fn(|i| input.as_ptr().add(i * BLOCK));
-                        let b = std::array::from_fn(|j| {
-                            weight.as_ptr().wrapping_add(j / 2 * plan.panel_len() + j % 2 * BLOCK)
-                        });
-                        tile_of_blocks(s, acc, a, b, &plan.steps, Resting, Keep(&mut acc));
+                        let a = side_by_side::<MR>(input.as_ptr(), BLOCK);
+                        let b = panel_vectors::<NV>(weight.as_ptr(), plan.panel_len());
+                        tile_of_blocks(s, Alike([s.splat(0.0); NV]), a, b, &plan.steps, Resting, Keep(&mut acc));
                         for (i, acc) in acc.iter().enumerate() {
                             for (j, acc) in acc.iter().enumerate() {
                                 let to = j / 2 * beside + i * row + at * PANEL + j % 2 * BLOCK;

@@ -178,8 +178,7 @@ unsafe fn walk<
 ) {
     let mut x = x;
     // SAFETY: the caller's promise.
-    let taps: [S::V; TAPS] =
-        std::array::from_fn(|tap| unsafe { s.load(weight.wrapping_offset(tap as isize * step.b_step)) });
+    let taps: [S::V; TAPS] = unsafe { load_taps(s, weight, step.b_step) };
     // LLVM does not unroll so long a loop, and sums under a variable index are not in registers.
     macro_rules! meet {
         ($($vector:literal)*) => {
@@ -188,6 +187,16 @@ unsafe fn walk<
         };
     }
     meet!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
+}
+
+/// The weights of taps that are `apart`. A function of its own, or its closure would be compiled for each kind of cells.
+///
+/// # Safety
+/// They are readable.
+#[inline(always)]
+unsafe fn load_taps<S: Simd, const TAPS: usize>(s: S, first: *const f32, apart: isize) -> [S::V; TAPS] {
+    // SAFETY: the caller's promise.
+    std::array::from_fn(|tap| unsafe { s.load(first.wrapping_offset(tap as isize * apart)) })
 }
 
 /// Multiplies one read vector, if there are so many, with the taps that meet it, and goes to the next.

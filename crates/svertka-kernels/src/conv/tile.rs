@@ -6,6 +6,7 @@
 //!
 //! Sums run over steps and then over `k`, in one order for every number of rows, so results do not depend on how pixels are cut into tiles.
 
+use super::ahead::{Ahead, Resting};
 use crate::layout::BLOCK;
 use crate::simd::{LANES, Pair, Row, Simd};
 use crate::threads::share;
@@ -44,6 +45,35 @@ pub(crate) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(
     unsafe { by_width::<S, MR, NV, false>(s, *acc, a, b, steps, strides, Resting, Keep(acc)) }
 }
 
+/// What the sums of a tile start from: an array of vectors for each row, or [`Alike`].
+pub(crate) trait Start<S: Simd, const MR: usize> {
+    /// The rows.
+    fn rows<R: Row<S>>(self, s: S) -> [R; MR];
+}
+
+impl<S: Simd, const MR: usize, const NV: usize> Start<S, MR> for [[S::V; NV]; MR] {
+    #[inline(always)]
+    fn rows<R: Row<S>>(self, s: S) -> [R; MR] {
+        // Loops, not `map` and `from_fn`: their closures may stay calls, and then sums live in memory.
+        let mut rows = [R::join(s, &self[0]); MR];
+        for (row, vectors) in rows.iter_mut().zip(&self) {
+            *row = R::join(s, vectors);
+        }
+        rows
+    }
+}
+
+/// These vectors in each row.
+#[derive(Clone, Copy)]
+pub(crate) struct Alike<V, const NV: usize>(pub(crate) [V; NV]);
+
+impl<S: Simd, const MR: usize, const NV: usize> Start<S, MR> for Alike<S::V, NV> {
+    #[inline(always)]
+    fn rows<R: Row<S>>(self, s: S) -> [R; MR] {
+        [R::join(s, &self.0); MR]
+    }
+}
+
 /// What becomes of the sums of a tile.
 pub(crate) trait Sink<S: Simd, const MR: usize> {
     /// Takes them.
@@ -75,9 +105,8 @@ impl<S: Simd, const MR: usize, const BLOCKS: usize> Sink<S, MR> for Write<BLOCKS
     #[inline(always)]
     unsafe fn take<R: Row<S>>(self, s: S, sums: [R; MR]) {
         each_row!(MR, ROW => {
-            let place = |block: usize| self.start.wrapping_add(block * self.pitch + ROW * LANES);
             // SAFETY: the caller's promise.
-            unsafe { sums[ROW].store(s, &std::array::from_fn::<_, BLOCKS, _>(place)) }
+            unsafe { sums[ROW].store(s, self.start.wrapping_add(ROW * LANES), self.pitch, BLOCKS) };
         });
     }
 }
@@ -98,90 +127,6 @@ macro_rules! each_row {
 }
 pub(crate) use each_row;
 
-/// What a tile asks the caches for while it multiplies. Weights that come from memory would otherwise hold up the first tile of each panel.
-pub(crate) trait Ahead: Copy {
-    /// Asks for what belongs to the next step, where the first row of this one is at `a`.
-    fn step<S: Simd>(&mut self, s: S, a: *const f32);
-}
-
-/// Nothing.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Resting;
-
-impl Ahead for Resting {
-    #[inline(always)]
-    fn step<S: Simd>(&mut self, _s: S, _a: *const f32) {}
-}
-
-/// Floats of a cache line.
-const LINE: usize = 16;
-
-/// `LINES` cache lines a step: one for each panel of the tile.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Fetching<const LINES: usize> {
-    next: *const f32,
-    stride: usize,
-}
-
-impl<const LINES: usize> Fetching<LINES> {
-    /// For tile `tile`, of `steps` steps, of those that together ask for all of `wanted`.
-    pub(crate) fn of_tile(wanted: &[f32], tile: usize, steps: usize) -> Self {
-        match wanted.get(tile * steps * LINES * LINE..) {
-            Some(rest) if !rest.is_empty() => Self { next: rest.as_ptr(), stride: LINE },
-            _ => Self { next: wanted.as_ptr(), stride: 0 },
-        }
-    }
-}
-
-/// Some cache lines of each block of `PANELS` panels, where a step is a block.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FetchingShare<const PANELS: usize> {
-    next: *const f32,
-    lines: usize,
-}
-
-impl<const PANELS: usize> FetchingShare<PANELS> {
-    /// For tile `tile` of `tiles`, which together ask for the panels that start at `panel`; they may lie beyond the last.
-    pub(crate) fn of_tile(panel: *const f32, tile: usize, tiles: usize) -> Self {
-        let lines = share(BLOCK * PANELS, tiles, tile);
-        Self { next: panel.wrapping_add(lines.start * PANEL), lines: lines.len() }
-    }
-}
-
-impl<const PANELS: usize> Ahead for FetchingShare<PANELS> {
-    #[inline(always)]
-    fn step<S: Simd>(&mut self, s: S, _a: *const f32) {
-        for line in 0..self.lines {
-            s.prefetch(self.next.wrapping_add(line * PANEL));
-        }
-        self.next = self.next.wrapping_add(BLOCK * PANELS * PANEL);
-    }
-}
-
-impl<const LINES: usize> Ahead for Fetching<LINES> {
-    #[inline(always)]
-    fn step<S: Simd>(&mut self, s: S, _a: *const f32) {
-        for _ in 0..LINES {
-            s.prefetch(self.next);
-            self.next = self.next.wrapping_add(self.stride);
-        }
-    }
-}
-
-/// The `CELLS` cells, a block each, that lie behind the `CELLS` of the step; and what else is asked for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NextCells<const CELLS: usize, A>(pub(crate) A);
-
-impl<const CELLS: usize, A: Ahead> Ahead for NextCells<CELLS, A> {
-    #[inline(always)]
-    fn step<S: Simd>(&mut self, s: S, a: *const f32) {
-        for cell in (CELLS..2 * CELLS).step_by(LINE / BLOCK) {
-            s.prefetch(a.wrapping_add(cell * BLOCK));
-        }
-        self.0.step(s, a);
-    }
-}
-
 /// [`tile`] for steps over the channels of a block: neighbours in `a`, and panels in `b`, whose two vectors lie side by side. Whole blocks are unrolled.
 ///
 /// # Safety
@@ -189,7 +134,7 @@ impl<const CELLS: usize, A: Ahead> Ahead for NextCells<CELLS, A> {
 #[inline(always)]
 pub(crate) unsafe fn tile_of_blocks<S: Simd, const MR: usize, const NV: usize>(
     s: S,
-    start: [[S::V; NV]; MR],
+    start: impl Start<S, MR>,
     a: [*const f32; MR],
     b: [*const f32; NV],
     steps: &[Step],
@@ -208,7 +153,7 @@ pub(crate) unsafe fn tile_of_blocks<S: Simd, const MR: usize, const NV: usize>(
 #[expect(clippy::too_many_arguments, reason = "a product, and what happens around it")]
 unsafe fn by_width<S: Simd, const MR: usize, const NV: usize, const BLOCKS: bool>(
     s: S,
-    start: [[S::V; NV]; MR],
+    start: impl Start<S, MR>,
     a: [*const f32; MR],
     b: [*const f32; NV],
     steps: &[Step],
@@ -218,7 +163,7 @@ unsafe fn by_width<S: Simd, const MR: usize, const NV: usize, const BLOCKS: bool
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        match NV * LANES / PANEL {
+        match const { NV * LANES / PANEL } {
             1 => sink.take(s, rows::<S, S::Panel, MR, NV, BLOCKS>(s, start, a, b, steps, strides, ahead)),
             2 => {
                 sink.take(s, rows::<S, Pair<S::Panel>, MR, NV, BLOCKS>(s, start, a, b, steps, strides, ahead))
@@ -235,21 +180,20 @@ unsafe fn by_width<S: Simd, const MR: usize, const NV: usize, const BLOCKS: bool
 #[inline(always)]
 unsafe fn rows<S: Simd, R: Row<S>, const MR: usize, const NV: usize, const BLOCKS: bool>(
     s: S,
-    start: [[S::V; NV]; MR],
+    start: impl Start<S, MR>,
     a: [*const f32; MR],
     b: [*const f32; NV],
     steps: &[Step],
     (stride_a, stride_b): (usize, usize),
     mut ahead: impl Ahead,
 ) -> [R; MR] {
-    let mut sum = join_rows::<S, R, MR, NV>(s, &start);
+    let mut sum = start.rows::<R>(s);
     for step in steps {
         ahead.step(s, a[0].wrapping_add(step.a));
         // SAFETY: the caller's promise.
         unsafe {
             // Of twice the rows, LLVM would load more panels ahead than there is place for.
-            let unrolled = BLOCKS && S::UNROLLS_BLOCKS && MR <= ROWS;
-            if unrolled && step.k == BLOCK {
+            if const { BLOCKS && S::UNROLLS_BLOCKS && MR <= ROWS } && step.k == BLOCK {
                 for k in 0..BLOCK {
                     let (a_at, b_at) = (step.a + k * stride_a, step.b + k * stride_b);
                     product::<S, R, MR, NV, BLOCKS>(s, &mut sum, &a, &b, a_at, b_at);
@@ -265,17 +209,6 @@ unsafe fn rows<S: Simd, R: Row<S>, const MR: usize, const NV: usize, const BLOCK
     sum
 }
 
-/// The sums as rows of the type `R`.
-#[inline(always)]
-fn join_rows<S: Simd, R: Row<S>, const MR: usize, const NV: usize>(s: S, acc: &[[S::V; NV]; MR]) -> [R; MR] {
-    // Loops, not `map` and `from_fn`: their closures may stay calls, and then sums live in memory.
-    let mut sum = [R::join(s, &acc[0]); MR];
-    for (sum, acc) in sum.iter_mut().zip(acc) {
-        *sum = R::join(s, acc);
-    }
-    sum
-}
-
 /// [`tile`] for steps whose `k` is one. With few taps a nested loop costs more than the table: it ends too often to be predicted.
 ///
 /// # Safety
@@ -283,7 +216,7 @@ fn join_rows<S: Simd, R: Row<S>, const MR: usize, const NV: usize>(s: S, acc: &[
 #[inline(always)]
 pub(crate) unsafe fn tile_of_single_steps<S: Simd, const MR: usize, const NV: usize>(
     s: S,
-    start: [[S::V; NV]; MR],
+    start: impl Start<S, MR>,
     a: [*const f32; MR],
     b: [*const f32; NV],
     steps: &[Step],
@@ -291,7 +224,7 @@ pub(crate) unsafe fn tile_of_single_steps<S: Simd, const MR: usize, const NV: us
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        match NV * LANES / PANEL {
+        match const { NV * LANES / PANEL } {
             1 => sink.take(s, single_steps::<S, S::Panel, MR, NV>(s, start, a, b, steps)),
             2 => sink.take(s, single_steps::<S, Pair<S::Panel>, MR, NV>(s, start, a, b, steps)),
             _ => sink.take(s, single_steps::<S, [S::V; NV], MR, NV>(s, start, a, b, steps)),
@@ -306,12 +239,12 @@ pub(crate) unsafe fn tile_of_single_steps<S: Simd, const MR: usize, const NV: us
 #[inline(always)]
 unsafe fn single_steps<S: Simd, R: Row<S>, const MR: usize, const NV: usize>(
     s: S,
-    start: [[S::V; NV]; MR],
+    start: impl Start<S, MR>,
     a: [*const f32; MR],
     b: [*const f32; NV],
     steps: &[Step],
 ) -> [R; MR] {
-    let mut sum = join_rows::<S, R, MR, NV>(s, &start);
+    let mut sum = start.rows::<R>(s);
     for step in steps {
         // SAFETY: the caller's promise.
         unsafe { product::<S, R, MR, NV, true>(s, &mut sum, &a, &b, step.a, step.b) };
@@ -339,6 +272,27 @@ unsafe fn product<S: Simd, R: Row<S>, const MR: usize, const NV: usize, const PA
         // SAFETY: the caller's promise.
         *sum = sum.fma(s, unsafe { *a.add(at_a) }, row);
     }
+}
+
+/// Where `COUNT` things lie that are `stride` apart, as the first argument of [`tile`].
+#[inline(always)]
+pub(crate) fn side_by_side<const COUNT: usize>(start: *const f32, stride: usize) -> [*const f32; COUNT] {
+    std::array::from_fn(|i| start.wrapping_add(i * stride))
+}
+
+/// Where the vectors of panels lie, each `panel_len` behind the one before, as the second argument of [`tile`].
+#[inline(always)]
+pub(crate) fn panel_vectors<const NV: usize>(start: *const f32, panel_len: usize) -> [*const f32; NV] {
+    std::array::from_fn(|j| start.wrapping_add(j / 2 * panel_len + j % 2 * LANES))
+}
+
+/// Where the `BLOCKS` blocks of panels lie, each `pitch` behind the one before. What is computed beside the last is the last once more.
+#[inline(always)]
+pub(crate) fn block_vectors<const NV: usize, const BLOCKS: usize>(
+    start: *const f32,
+    pitch: usize,
+) -> [*const f32; NV] {
+    std::array::from_fn(|j| start.wrapping_add(j.min(BLOCKS - 1) * pitch))
 }
 
 /// Packs a panel of a matrix whose rows lie in memory: the first `width` lanes of row `i` are `row(i)`.
@@ -401,7 +355,7 @@ macro_rules! with_tile_rows {
     ($simd:ty, $count:expr, $rows:ident => $body:expr) => {
         if $count <= $crate::conv::tile::ROWS {
             with_rows!($count, $rows in [1 2 3 4 5 6] => $body)
-        } else if <$simd>::PANELS == 2 {
+        } else if const { <$simd>::PANELS == 2 } {
             with_rows!($count, $rows in [7 8 9 10 11 12] => $body)
         } else {
             unreachable!("tiles are cut to these sizes")
@@ -409,6 +363,25 @@ macro_rules! with_tile_rows {
     };
 }
 pub(crate) use with_tile_rows;
+
+/// Calls `$body` for `$blocks` blocks of a panel and those behind it, with the constants `$vectors`, how many are computed, and `$stored`, how many of
+/// these there are: four and four, where vectors of `$simd` are so wide, or four and three, two and two, one and one.
+macro_rules! with_blocks {
+    ($simd:ty, $blocks:expr, ($vectors:ident, $stored:ident) => $body:expr) => {
+        match $blocks {
+            4.. if const { <$simd>::PANELS == 2 } => with_blocks!(@ $vectors 4, $stored 4, $body),
+            3 if const { <$simd>::PANELS == 2 } => with_blocks!(@ $vectors 4, $stored 3, $body),
+            2.. => with_blocks!(@ $vectors 2, $stored 2, $body),
+            _ => with_blocks!(@ $vectors 1, $stored 1, $body),
+        }
+    };
+    (@ $vectors:ident $v:literal, $stored:ident $s:literal, $body:expr) => {{
+        const $vectors: usize = $v;
+        const $stored: usize = $s;
+        $body
+    }};
+}
+pub(crate) use with_blocks;
 
 /// Cuts `count` things into the fewest pieces of at most `most`, nearly equal: 7 in pieces of 6 are 3 and 4, since a piece of one costs
 /// almost as much as a piece of six.

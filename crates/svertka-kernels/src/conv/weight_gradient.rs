@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use super::side::Side;
 use super::sweep::{Chunk, Parts, Sweep, SweepPart};
-use super::tile::{PANEL, ROWS, add_cells, pieces, tile, with_rows};
+use super::tile::{PANEL, ROWS, add_cells, block_vectors, pieces, tile, with_blocks, with_rows};
 use super::windows::{Tap, forward, parts_by_class, parts_by_tap};
 use crate::cpu::{Cpu, WithSimd};
 use crate::geometry::{ConvGeometry, Window};
@@ -212,12 +212,9 @@ impl WithSimd for Add<'_> {
         while let Some(chunk) = self.chunks.next() {
             for panel in self.job.panels.clone().step_by(S::PANELS) {
                 let blocks = self.plan.geometry.out_channels.div_ceil(BLOCK).min(self.job.panels.end * 2);
-                match (blocks - panel * 2).min(S::PANELS * 2) {
-                    4 => self.panels::<S, 4, 4>(s, &chunk, panel),
-                    3 => self.panels::<S, 4, 3>(s, &chunk, panel),
-                    2 => self.panels::<S, 2, 2>(s, &chunk, panel),
-                    _ => self.panels::<S, 1, 1>(s, &chunk, panel),
-                }
+                with_blocks!(S, blocks - panel * 2, (NV, BLOCKS) => {
+                    self.panels::<S, NV, BLOCKS>(s, &chunk, panel);
+                });
             }
         }
     }
@@ -227,12 +224,9 @@ impl Add<'_> {
     /// One chunk of the panels from `panel` on. `NV` blocks are computed, of which there are `BLOCKS`.
     #[inline(always)]
     fn panels<S: Simd, const NV: usize, const BLOCKS: usize>(&mut self, s: S, chunk: &Chunk, panel: usize) {
-        // What is computed beside the last block is the last block again.
-        let dy = std::array::from_fn(|j| {
-            let (g, cells) = (&self.plan.geometry, self.plan.geometry.output.iter().product());
-            let channel = panel * PANEL + j.min(BLOCKS - 1) * BLOCK;
-            blocked_len(chunk.images.start, g.out_channels, cells) + channel * cells
-        });
+        let g = &self.plan.geometry;
+        let cells = g.output.iter().product();
+        let dy = blocked_len(chunk.images.start, g.out_channels, cells) + panel * PANEL * cells;
         let panel_sums = self.job.panel_sums(self.plan.taps);
         let sums = (panel - self.job.panels.start) * panel_sums;
         for group in pieces(self.job.channels.len(), ROWS) {
@@ -247,11 +241,10 @@ impl Add<'_> {
             }
         }
         if self.bias {
-            let g = &self.plan.geometry;
-            let image_len = blocked_len(1, g.out_channels, g.output.iter().product());
+            let image_len = blocked_len(1, g.out_channels, cells);
             for image in 0..chunk.images.len() {
-                for (j, dy) in dy.iter().enumerate().take(BLOCKS) {
-                    let block = &self.dy[dy + image * image_len..];
+                for j in 0..BLOCKS {
+                    let block = &self.dy[dy + image * image_len + j * cells * BLOCK..];
                     let cells = &block[chunk.units.start * BLOCK..chunk.units.end * BLOCK];
                     add_cells(s, cells, &mut self.sums[sums + j / 2 * panel_sums + j % 2 * BLOCK..]);
                 }
@@ -259,7 +252,7 @@ impl Add<'_> {
         }
     }
 
-    /// Rows `first..first + MR` of the products (channel of the job, tap of the part) for panels whose blocks start at `dy` in the first image of
+    /// Rows `first..first + MR` of the products (channel of the job, tap of the part) for panels whose blocks start at `dy`, in the first image of
     /// the chunk, and whose products are summed from `sums` on, those of the second `panel_sums` behind those of the first.
     ///
     /// # Safety
@@ -271,7 +264,7 @@ impl Add<'_> {
         chunk: &Chunk,
         part: &SweepPart,
         first: usize,
-        dy: [usize; NV],
+        dy: usize,
         sums: usize,
     ) {
         let plan = self.plan;
@@ -296,7 +289,8 @@ impl Add<'_> {
             }
             let x = self.x.as_ptr().wrapping_add(chunk.images.start * plan.x.image_len());
             let a = std::array::from_fn(|i| x.wrapping_add(rows[i].0));
-            let b = std::array::from_fn(|j| self.dy.as_ptr().wrapping_add(dy[j]));
+            let plane = plan.geometry.output.iter().product::<usize>() * BLOCK;
+            let b = block_vectors::<NV, BLOCKS>(self.dy.as_ptr().wrapping_add(dy), plane);
             tile(s, &mut acc, a, b, plan.parts.steps(chunk, part), plan.parts.strides);
             for (acc, row) in acc.iter().zip(&rows) {
                 for (j, acc) in acc.iter().enumerate().take(BLOCKS) {

@@ -7,7 +7,7 @@
 //! order. A chunk has so many squares that the way of the sums to the registers and back is short beside the products.
 
 use super::squares::{Axis, MOST, Transform, with_axis};
-use super::tile::{PANEL, ROWS, Step, add_cells, pieces, tile, with_rows};
+use super::tile::{PANEL, ROWS, Step, add_cells, block_vectors, pieces, tile, with_blocks, with_rows};
 use super::winograd::{Chunk, Square, Winograd};
 use super::winograd_stages::{Cells, transform_input};
 use crate::cpu::{Cpu, WithSimd};
@@ -248,14 +248,10 @@ impl WithSimd for Products<'_> {
         let plan = self.part.plan;
         for panel in (0..plan.panels()).step_by(S::PANELS) {
             for channels in pieces(plan.channels[0], ROWS) {
-                let blocks = (plan.blocks[1] - panel * 2).min(S::PANELS * 2);
                 with_rows!(channels.len(), MR in [1 2 3 4 5 6] => {
-                    match blocks {
-                        4 => self.multiply::<S, MR, 4, 4>(s, panel, channels.start),
-                        3 => self.multiply::<S, MR, 4, 3>(s, panel, channels.start),
-                        2 => self.multiply::<S, MR, 2, 2>(s, panel, channels.start),
-                        _ => self.multiply::<S, MR, 1, 1>(s, panel, channels.start),
-                    }
+                    with_blocks!(S, plan.blocks[1] - panel * 2, (NV, BLOCKS) => {
+                        self.multiply::<S, MR, NV, BLOCKS>(s, panel, channels.start);
+                    });
                 });
             }
         }
@@ -294,10 +290,8 @@ impl Products<'_> {
                 let channel = channel + i;
                 x.as_ptr().add(channel / BLOCK * plane + squares.start * BLOCK + channel % BLOCK)
             });
-            // What is computed beside the last block is the last block again.
-            let b = std::array::from_fn(|j| {
-                dy.as_ptr().add((panel * 2 + j.min(BLOCKS - 1)) * plane + squares.start * BLOCK)
-            });
+            let b = dy.as_ptr().add(panel * 2 * plane + squares.start * BLOCK);
+            let b = block_vectors::<NV, BLOCKS>(b, plane);
             if !first {
                 for (i, acc) in acc.iter_mut().enumerate() {
                     for (j, acc) in acc.iter_mut().enumerate().take(BLOCKS) {

@@ -2,8 +2,12 @@
 
 use std::ops::Range;
 
+use super::ahead::FetchingShare;
 use super::squares::{Axis, MOST, Transform, with_axis};
-use super::tile::{FetchingShare, PANEL, ROWS, Write, tile_of_blocks, with_rows, with_tile_rows};
+use super::tile::{
+    Alike, PANEL, ROWS, Write, panel_vectors, side_by_side, tile_of_blocks, with_blocks, with_rows,
+    with_tile_rows,
+};
 use super::winograd::{Chunk, Square, Winograd};
 use crate::cpu::WithSimd;
 use crate::epilogue::Finish;
@@ -154,12 +158,9 @@ impl WithSimd for Products<'_> {
         let Self(part, points) = self;
         for point in points {
             for panel in (0..part.plan.panels()).step_by(S::PANELS) {
-                match (part.plan.blocks[1] - panel * 2).min(S::PANELS * 2) {
-                    4 => multiply::<S, 4, 4, 2>(s, part, point, panel),
-                    3 => multiply::<S, 4, 3, 2>(s, part, point, panel),
-                    2 => multiply::<S, 2, 2, 1>(s, part, point, panel),
-                    _ => multiply::<S, 1, 1, 1>(s, part, point, panel),
-                }
+                with_blocks!(S, part.plan.blocks[1] - panel * 2, (NV, BLOCKS) => {
+                    multiply::<S, NV, BLOCKS, { NV.div_ceil(2) }>(s, part, point, panel);
+                });
             }
         }
     }
@@ -173,38 +174,67 @@ fn multiply<S: Simd, const NV: usize, const BLOCKS: usize, const PANELS: usize>(
     point: usize,
     panel: usize,
 ) {
-    let plan = part.plan;
-    let squares = plan.taking_part(part.chunk, point);
-    let weight = plan.panel_start(part.group, point, panel);
-    let panel_len = plan.channels[0] * PANEL;
-    let weight = &part.packed[weight..][..PANELS * panel_len];
-    // SAFETY: the input has been transformed, and nobody writes it during the products.
-    let input: &[f32] = unsafe { part.input.slice(point * plan.point_len(0), plan.point_len(0)) };
-    // SAFETY: nobody else has this point's products.
-    let products = unsafe { part.products.slice(point * plan.point_len(1), plan.point_len(1)) };
-    assert!(squares.end <= plan.most, "a chunk has {} squares at most", plan.most);
-    let products = &mut products[panel * 2 * plan.pitch * BLOCK..][..BLOCKS * plan.pitch * BLOCK];
-    let tiles = squares.len().div_ceil(ROWS * S::PANELS);
+    let squares = part.plan.taking_part(part.chunk, point);
+    let of = squares.len().div_ceil(ROWS * S::PANELS);
     // The first `larger` tiles have one row more.
-    let (rows, larger) = (squares.len() / tiles.max(1), squares.len() % tiles.max(1));
-    let (next, mut first) = (weight.as_ptr().wrapping_add(weight.len()), squares.start);
-    for tile in 0..tiles {
-        let rows = rows + usize::from(tile < larger);
-        // The next panel comes into the cache while this one is at work.
-        let ahead = FetchingShare::<PANELS>::of_tile(next, tile, tiles);
-        with_tile_rows!(S, rows, MR => {
-            let start = [[s.splat(0.0); NV]; MR];
+    let (rows, larger) = (squares.len() / of.max(1), squares.len() % of.max(1));
+    let mut first = squares.start;
+    for (rows, tiles) in
+        [(rows + 1, 0..larger), (rows, larger..of)].into_iter().filter(|(_, tiles)| !tiles.is_empty())
+    {
+        let count = rows * tiles.len();
+        let work = Tiles { part, point, panel, squares: first..first + count, tiles, of };
+        with_tile_rows!(S, rows, MR => s.apart(TilesBySize::<MR, NV, BLOCKS, PANELS>(work)));
+        first += count;
+    }
+}
+
+/// Some of the `of` tiles of a point and a panel, all of one size.
+struct Tiles<'a> {
+    part: Part<'a>,
+    point: usize,
+    panel: usize,
+    squares: Range<usize>,
+    tiles: Range<usize>,
+    of: usize,
+}
+
+/// [`Tiles`] of `MR` squares. Each size is a function of its own: the compiler's time grows with the square of a function's length.
+struct TilesBySize<'a, const MR: usize, const NV: usize, const BLOCKS: usize, const PANELS: usize>(Tiles<'a>);
+
+impl<const MR: usize, const NV: usize, const BLOCKS: usize, const PANELS: usize> WithSimd
+    for TilesBySize<'_, MR, NV, BLOCKS, PANELS>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let Tiles { part, point, panel, squares, tiles, of } = self.0;
+        let plan = part.plan;
+        let weight = plan.panel_start(part.group, point, panel);
+        let panel_len = plan.channels[0] * PANEL;
+        let weight = &part.packed[weight..][..PANELS * panel_len];
+        // SAFETY: the input has been transformed, and nobody writes it during the products.
+        let input: &[f32] = unsafe { part.input.slice(point * plan.point_len(0), plan.point_len(0)) };
+        // SAFETY: nobody else has this point's products.
+        let products = unsafe { part.products.slice(point * plan.point_len(1), plan.point_len(1)) };
+        assert!(squares.end <= plan.most, "a chunk has {} squares at most", plan.most);
+        let products = &mut products[panel * 2 * plan.pitch * BLOCK..][..BLOCKS * plan.pitch * BLOCK];
+        let next = weight.as_ptr().wrapping_add(weight.len());
+        let start = Alike([s.splat(0.0); NV]);
+        let b = panel_vectors::<NV>(weight.as_ptr(), panel_len);
+        for (tile, first) in tiles.zip(squares.step_by(MR)) {
+            // The next panel comes into the cache while this one is at work.
+            let ahead = FetchingShare::<PANELS>::of_tile(next, tile, of);
             // SAFETY: the steps stay inside one point of the input and one panel of weights, which the slices check, as the squares are at most
             // `most`.
             unsafe {
-                let a = std::array::from_fn(|i| input.as_ptr().add((first + i) * BLOCK));
-                let b = std::array::from_fn(|j| weight.as_ptr().wrapping_add(j / 2 * panel_len + j % 2 * BLOCK));
+                let a = side_by_side::<MR>(input.as_ptr().add(first * BLOCK), BLOCK);
                 let written = products.as_mut_ptr().add(first * BLOCK);
                 let sink = Write::<BLOCKS> { start: written, pitch: plan.pitch * BLOCK };
                 tile_of_blocks(s, start, a, b, &plan.steps, ahead, sink);
             }
-        });
-        first += rows;
+        }
     }
 }
 

@@ -39,6 +39,7 @@ impl Avx2 {
     #[inline]
     pub fn run<W: WithSimd>(self, work: W) -> W::Output {
         #[target_feature(enable = "avx2,fma")]
+        #[inline(never)]
         fn inner<W: WithSimd>(simd: Avx2, work: W) -> W::Output {
             work.with_simd(simd)
         }

@@ -41,6 +41,7 @@ impl Avx512 {
     #[inline]
     pub fn run<W: WithSimd>(self, work: W) -> W::Output {
         #[target_feature(enable = "avx2,fma,avx512f,avx512vl")]
+        #[inline(never)]
         fn inner<W: WithSimd>(simd: Avx512, work: W) -> W::Output {
             work.with_simd(simd)
         }
@@ -226,11 +227,11 @@ impl Row<Avx512> for __m512 {
     }
 
     #[inline(always)]
-    unsafe fn add(self, s: Avx512, places: &[*mut f32]) -> Self {
+    unsafe fn add(self, s: Avx512, start: *const f32, pitch: usize, count: usize) -> Self {
         let mut vectors = [s.splat(0.0); 2];
         self.split(s, &mut vectors);
         // SAFETY: the caller's promise.
-        Self::join(s, &unsafe { Row::<Avx512>::add(vectors, s, places) })
+        Self::join(s, &unsafe { Row::<Avx512>::add(vectors, s, start, pitch, count) })
     }
 
     #[inline(always)]
@@ -240,10 +241,10 @@ impl Row<Avx512> for __m512 {
     }
 
     #[inline(always)]
-    unsafe fn store(self, s: Avx512, places: &[*mut f32]) {
+    unsafe fn store(self, s: Avx512, start: *mut f32, pitch: usize, count: usize) {
         let mut vectors = [s.splat(0.0); 2];
         self.split(s, &mut vectors);
         // SAFETY: the caller's promise.
-        unsafe { Row::<Avx512>::store(vectors, s, places) };
+        unsafe { Row::<Avx512>::store(vectors, s, start, pitch, count) };
     }
 }

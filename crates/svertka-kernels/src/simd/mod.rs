@@ -163,18 +163,18 @@ pub trait Row<S: Simd>: Copy {
     }
     /// `a * b + self`, fused where the instruction set can.
     fn fma(self, s: S, a: f32, b: Self) -> Self;
-    /// Adds what lies at `places`, one for each vector; vectors without one keep what they are.
+    /// Adds what lies at `start` and each `pitch` floats behind it, for the first `count` vectors; others keep what they are.
     ///
     /// # Safety
-    /// At each there are eight readable floats.
-    unsafe fn add(self, s: S, places: &[*mut f32]) -> Self;
+    /// At each place there are eight readable floats.
+    unsafe fn add(self, s: S, start: *const f32, pitch: usize, count: usize) -> Self;
     /// The smaller of `high` and the larger of `low` and each value; what is not a number stays so.
     fn clamp(self, s: S, low: f32, high: f32) -> Self;
-    /// Writes the vectors to `places`, as many as there are.
+    /// Writes the first `count` vectors to `start` and each `pitch` floats behind it.
     ///
     /// # Safety
-    /// At each there are eight writable floats.
-    unsafe fn store(self, s: S, places: &[*mut f32]);
+    /// At each place there are eight writable floats.
+    unsafe fn store(self, s: S, start: *mut f32, pitch: usize, count: usize);
 }
 
 impl<S: Simd, const N: usize> Row<S> for [S::V; N] {
@@ -210,10 +210,10 @@ impl<S: Simd, const N: usize> Row<S> for [S::V; N] {
     }
 
     #[inline(always)]
-    unsafe fn add(mut self, s: S, places: &[*mut f32]) -> Self {
-        for (vector, place) in self.iter_mut().zip(places) {
+    unsafe fn add(mut self, s: S, start: *const f32, pitch: usize, count: usize) -> Self {
+        for (j, vector) in self.iter_mut().enumerate().take(count) {
             // SAFETY: the caller's promise.
-            *vector = s.add(*vector, unsafe { s.load(place.cast_const()) });
+            *vector = s.add(*vector, unsafe { s.load(start.add(j * pitch)) });
         }
         self
     }
@@ -227,10 +227,10 @@ impl<S: Simd, const N: usize> Row<S> for [S::V; N] {
     }
 
     #[inline(always)]
-    unsafe fn store(self, s: S, places: &[*mut f32]) {
-        for (vector, place) in self.iter().zip(places) {
+    unsafe fn store(self, s: S, start: *mut f32, pitch: usize, count: usize) {
+        for (j, vector) in self.iter().enumerate().take(count) {
             // SAFETY: the caller's promise.
-            unsafe { s.store(*place, *vector) };
+            unsafe { s.store(start.add(j * pitch), *vector) };
         }
     }
 }
@@ -275,9 +275,15 @@ impl<S: Simd, R: Row<S>> Row<S> for Pair<R> {
     }
 
     #[inline(always)]
-    unsafe fn add(self, s: S, places: &[*mut f32]) -> Self {
+    unsafe fn add(self, s: S, start: *const f32, pitch: usize, count: usize) -> Self {
+        let Self([left, right]) = self;
         // SAFETY: the caller's promise.
-        unsafe { Self([self.0[0].add(s, &places[..2]), self.0[1].add(s, &places[2..])]) }
+        unsafe {
+            Self([
+                left.add(s, start, pitch, count.min(2)),
+                right.add(s, start.wrapping_add(2 * pitch), pitch, count.saturating_sub(2)),
+            ])
+        }
     }
 
     #[inline(always)]
@@ -286,11 +292,12 @@ impl<S: Simd, R: Row<S>> Row<S> for Pair<R> {
     }
 
     #[inline(always)]
-    unsafe fn store(self, s: S, places: &[*mut f32]) {
+    unsafe fn store(self, s: S, start: *mut f32, pitch: usize, count: usize) {
+        let Self([left, right]) = self;
         // SAFETY: the caller's promise.
         unsafe {
-            self.0[0].store(s, &places[..2]);
-            self.0[1].store(s, &places[2..]);
+            left.store(s, start, pitch, count.min(2));
+            right.store(s, start.wrapping_add(2 * pitch), pitch, count.saturating_sub(2));
         }
     }
 }

@@ -39,6 +39,7 @@ impl Neon {
     #[inline]
     pub fn run<W: WithSimd>(self, work: W) -> W::Output {
         #[target_feature(enable = "neon")]
+        #[inline(never)]
         fn inner<W: WithSimd>(simd: Neon, work: W) -> W::Output {
             work.with_simd(simd)
         }

@@ -141,11 +141,11 @@ impl WithSimd for Bits {
             left.fma(s, x + 0.7, right).split(s, &mut pair);
             pair.into_iter().for_each(&mut take);
             let mut cells = [[0.5; LANES], s.to_array(w), [f32::NAN; LANES], [7.0; LANES]];
-            let places = cells.each_mut().map(|cell| cell.as_mut_ptr());
-            // SAFETY: each place has eight floats.
+            let start = cells.as_mut_ptr().cast::<f32>();
+            // SAFETY: there are four times eight floats.
             unsafe {
-                let sums = left.add(s, &places[..3]).clamp(s, -1.0, x.abs());
-                sums.store(s, &[places[1], places[2], places[0]]);
+                let sums = left.add(s, start, LANES, 3).clamp(s, -1.0, x.abs());
+                sums.store(s, start.add(LANES), LANES, 3);
             }
             cells.iter().for_each(|cell| take(s.from_slice(cell)));
             wide_bits(S::Wide::from(s), [s.to_array(v), s.to_array(w)], &mut wide);
