@@ -12,10 +12,10 @@ import subprocess
 import sys
 
 # Work of a blocked activation, of squares and of phases, and of weight gradients, whose loop runs over cells and is not unrolled; with `true`, plain pictures
-# are read by another loop. A job may have taken in the sizes of panels. Patterns of their names, and whether blocks are unrolled:
+# are read by another loop. Patterns of their names, and whether blocks are unrolled:
 KERNELS = {
-    "conv::direct_tiles::(?:Job<false>|PanelsBySize<false, .*>)": True,
-    "conv::winograd_stages::Products": True,
+    "conv::direct_tiles::Run<false, .*>": True,
+    "conv::winograd_stages::TilesBySize<.*>": True,
     "conv::phases::Products": True,
     "conv::weight_gradient::Add": False,
 }
