@@ -10,12 +10,12 @@ use super::windows::Line;
 use crate::layout::BLOCK;
 use crate::simd::Simd;
 
-/// The sums of neighbouring cells.
+/// The sums of neighbouring cells. Where all steps are [`Step::beside`], the distances are constants, which saves an addition for each read vector.
 ///
 /// # Safety
 /// What the steps read of `x` and `weight` is readable.
 #[inline(always)]
-pub(crate) unsafe fn sums<S: Simd, R: Read, const CELLS: usize>(
+pub(crate) unsafe fn sums<S: Simd, R: Read, const CELLS: usize, const BESIDE: bool>(
     s: S,
     start: S::V,
     x: *const f32,
@@ -28,11 +28,11 @@ pub(crate) unsafe fn sums<S: Simd, R: Read, const CELLS: usize>(
         // SAFETY: the caller's promise.
         unsafe {
             match step.kind {
-                Kind::Part => walk::<S, R, CELLS, 1, 1, true>(s, &mut sums, x, weight, step),
-                Kind::One => walk::<S, R, CELLS, 1, 1, false>(s, &mut sums, x, weight, step),
-                Kind::Two => walk::<S, R, CELLS, 2, 1, false>(s, &mut sums, x, weight, step),
-                Kind::Three => walk::<S, R, CELLS, 3, 1, false>(s, &mut sums, x, weight, step),
-                Kind::ThreeByTwo => walk::<S, R, CELLS, 3, 2, false>(s, &mut sums, x, weight, step),
+                Kind::Part => walk::<S, R, CELLS, 1, 1, BESIDE, true>(s, &mut sums, x, weight, step),
+                Kind::One => walk::<S, R, CELLS, 1, 1, BESIDE, false>(s, &mut sums, x, weight, step),
+                Kind::Two => walk::<S, R, CELLS, 2, 1, BESIDE, false>(s, &mut sums, x, weight, step),
+                Kind::Three => walk::<S, R, CELLS, 3, 1, BESIDE, false>(s, &mut sums, x, weight, step),
+                Kind::ThreeByTwo => walk::<S, R, CELLS, 3, 2, BESIDE, false>(s, &mut sums, x, weight, step),
             }
         }
     }
@@ -53,6 +53,13 @@ pub(crate) struct Step {
     pub(crate) inside: u32,
     /// For [`Factors::Group`], the lane of its half that each lane is multiplied with.
     pub(crate) from: [i32; BLOCK],
+}
+
+impl Step {
+    /// Whether read vectors lie side by side, and weights of taps.
+    pub(crate) fn beside(&self) -> bool {
+        self.a_step == BLOCK && (self.b_step == BLOCK as isize || self.kind.taps() == 1)
+    }
 }
 
 /// Neighbouring taps of a step, and how many read vectors lie between neighbouring cells.
@@ -157,7 +164,8 @@ pub(crate) fn steps_of_row(line: &Line, cells: &Range<usize>) -> Vec<Step> {
     steps
 }
 
-/// Adds the products of a step with `TAPS` taps; neighbouring cells are `STRIDE` read vectors apart. Of a `PART`, any vector may be padding.
+/// Adds the products of a step with `TAPS` taps; neighbouring cells are `STRIDE` read vectors apart. `BESIDE` as in [`sums`]; of a `PART`, any vector may
+/// be padding.
 ///
 /// # Safety
 /// As for [`sums`].
@@ -168,6 +176,7 @@ unsafe fn walk<
     const CELLS: usize,
     const TAPS: usize,
     const STRIDE: usize,
+    const BESIDE: bool,
     const PART: bool,
 >(
     s: S,
@@ -178,12 +187,13 @@ unsafe fn walk<
 ) {
     let mut x = x;
     // SAFETY: the caller's promise.
-    let taps: [S::V; TAPS] = unsafe { load_taps(s, weight, step.b_step) };
+    let taps: [S::V; TAPS] =
+        unsafe { load_taps(s, weight, if BESIDE { BLOCK as isize } else { step.b_step }) };
     // LLVM does not unroll so long a loop, and sums under a variable index are not in registers.
     macro_rules! meet {
         ($($vector:literal)*) => {
             // SAFETY: the caller's promise.
-            unsafe { $(meet::<S, R, CELLS, TAPS, STRIDE, PART>(s, sums, &taps, &mut x, step, $vector);)* }
+            unsafe { $(meet::<S, R, CELLS, TAPS, STRIDE, BESIDE, PART>(s, sums, &taps, &mut x, step, $vector);)* }
         };
     }
     meet!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
@@ -210,6 +220,7 @@ unsafe fn meet<
     const CELLS: usize,
     const TAPS: usize,
     const STRIDE: usize,
+    const BESIDE: bool,
     const PART: bool,
 >(
     s: S,
@@ -235,5 +246,5 @@ unsafe fn meet<
             }
         }
     }
-    *x = x.wrapping_add(step.a_step);
+    *x = x.wrapping_add(if BESIDE { BLOCK } else { step.a_step });
 }

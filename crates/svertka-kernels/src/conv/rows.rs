@@ -73,6 +73,8 @@ struct Piece {
     count: usize,
     read: isize,
     steps: Range<usize>,
+    /// Whether all steps are [`Step::beside`].
+    beside: bool,
 }
 
 impl Rows {
@@ -189,6 +191,7 @@ impl Rows {
                     steps = same.steps.clone();
                 }
                 all.push(Piece {
+                    beside: self.steps[steps.clone()].iter().all(Step::beside),
                     write: (line.write + cells.start * line.write_step) * BLOCK,
                     write_step: line.write_step * BLOCK,
                     count: cells.len(),
@@ -290,7 +293,11 @@ impl<R: Read> WithSimd for By<'_, R> {
                 with_rows!(piece.count, CELLS in [1 2 3 4 5 6 7 8] => {
                     // SAFETY: `run` has checked the lengths that the tables were made for; no other job writes these cells.
                     unsafe {
-                        let sums = sums::<S, R, CELLS>(s, start, x, weight, steps);
+                        let sums = if piece.beside {
+                            sums::<S, R, CELLS, true>(s, start, x, weight, steps)
+                        } else {
+                            sums::<S, R, CELLS, false>(s, start, x, weight, steps)
+                        };
                         for sum in sums {
                             finish.store(s, place, sum);
                             place += step;
