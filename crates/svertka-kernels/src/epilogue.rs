@@ -8,7 +8,7 @@ use crate::activation::{self, Activation};
 use crate::conv::tile::each_row;
 use crate::cpu::Isa;
 use crate::layout::BLOCK;
-use crate::simd::{Row, Simd};
+use crate::simd::{Lanes, Row, Simd};
 use crate::threads::SharedMut;
 
 /// `activation(sum + bias + residual)`.
@@ -91,19 +91,19 @@ impl Finish<'_> {
         self.bias.map_or(s.splat(0.0), |bias| s.from_slice(&bias[block * BLOCK..]))
     }
 
-    /// Stores the cell at `at` of the output whose sum is `v`. Where [`Finish::settle`] has work, it must follow.
+    /// Stores the cell at `at` of the output whose sum is `v`, or the cells. Where [`Finish::settle`] has work, it must follow.
     ///
     /// # Safety
-    /// The output has eight values at `at`, and no other job touches them.
+    /// The output has a vector of values at `at`, and no other job touches them.
     #[inline(always)]
-    pub(crate) unsafe fn store<S: Simd>(&self, s: S, at: usize, v: S::V) {
+    pub(crate) unsafe fn store<L: Lanes>(&self, l: L, at: usize, v: L::V) {
         // SAFETY: the caller's promise; a residual is as long as the output.
         unsafe {
             let v = match self.residual {
-                Some(residual) => s.add(v, s.load(residual.add(at))),
+                Some(residual) => l.add(v, l.load(residual.add(at))),
                 None => v,
             };
-            s.store(self.y.as_ptr().add(at), s.min(s.splat(self.high), s.max(s.splat(self.low), v)));
+            l.store(self.y.as_ptr().add(at), l.min(l.splat(self.high), l.max(l.splat(self.low), v)));
         }
     }
 

@@ -127,6 +127,15 @@ fn named() -> Vec<(&'static str, ConvGeometry)> {
             "depthwise, kernel wider than the row",
             geometry([3, 10, 10, 10], [1, 4, 3], [1, 3, 7], one, one, [(0, 0), (1, 1), (3, 4)]),
         ),
+        (
+            "depthwise, five taps",
+            geometry([2, 10, 10, 10], [1, 6, 37], [1, 5, 5], one, one, [(0, 0), (2, 2), (2, 2)]),
+        ),
+        (
+            "depthwise, five taps, odd padding",
+            geometry([1, 9, 9, 9], [1, 4, 5], [1, 2, 5], one, one, [(0, 0), (1, 0), (3, 0)]),
+        ),
+        ("depthwise, rows of odd length", geometry([2, 8, 8, 8], [1, 5, 33], [1, 3, 3], one, one, same)),
         ("depthwise, multiplier", geometry([2, 5, 10, 5], [1, 6, 7], [1, 3, 3], one, one, same)),
         (
             "large enough for slices and chunks",

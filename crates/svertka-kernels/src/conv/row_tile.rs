@@ -92,20 +92,10 @@ pub(crate) trait Read {
     unsafe fn read<S: Simd>(s: S, p: *const f32, from: &[i32; BLOCK]) -> S::V;
 }
 
-/// Each lane with its own channel.
-pub(crate) struct Own;
 /// The lanes of a group of 2 or 4 with one of its channels.
 pub(crate) struct Group;
 /// All lanes with one channel.
 pub(crate) struct All;
-
-impl Read for Own {
-    #[inline(always)]
-    unsafe fn read<S: Simd>(s: S, p: *const f32, _: &[i32; BLOCK]) -> S::V {
-        // SAFETY: the caller's promise.
-        unsafe { s.load(p) }
-    }
-}
 
 impl Read for Group {
     #[inline(always)]

@@ -1,4 +1,4 @@
-//! Convolution by rows of cells, for channels that mix with few others: depthwise layers and small groups, forward and input gradient.
+//! Convolution by rows of cells, for channels of small groups: forward and input gradient.
 //!
 //! A written row is cut into tiles of up to eight cells side by side, whose hot loop is `row_tile.rs`. Rows that reach the same kernel rows are a
 //! class; within a row, cells with the same phase of stride and dilation are a line (`windows.rs`).
@@ -8,7 +8,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::row_tile::{All, Group, Own, Read, Step, steps_of_row, sums};
+use super::row_tile::{All, Group, Read, Step, steps_of_row, sums};
 use super::side::Side;
 use super::tile::{pieces, with_rows};
 use super::windows::{self, Class, Line, Tap};
@@ -28,8 +28,6 @@ const BAND: usize = 7;
 /// What the lanes of a written block are multiplied with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Factors {
-    /// Each with its own channel.
-    Own,
     /// All lanes of a group of 2 or 4 with one channel of the group after the other.
     Group,
     /// All with one channel after the other.
@@ -170,7 +168,7 @@ impl Rows {
                         for channel in block * BLOCK..self.group_read.min((block + 1) * BLOCK) {
                             let a = match self.factors {
                                 Factors::All => block * self.read.cells * BLOCK + channel % BLOCK,
-                                Factors::Own | Factors::Group => 0,
+                                Factors::Group => 0,
                             } + row.read * read_width * BLOCK;
                             let b = (channel * self.taps + row.index * kernel_width) * BLOCK;
                             self.steps.extend(steps_of_row(line, &cells).into_iter().map(|step| Step {
@@ -239,7 +237,6 @@ impl Rows {
             for unit in images.flat_map(of_image) {
                 let band = Band { plan: self, x, packed, finish, unit, tiles: tiles.clone() };
                 match self.factors {
-                    Factors::Own => cpu.isa.dispatch(By::<Own>(band, PhantomData)),
                     Factors::Group => cpu.isa.dispatch(By::<Group>(band, PhantomData)),
                     Factors::All => cpu.isa.dispatch(By::<All>(band, PhantomData)),
                 }

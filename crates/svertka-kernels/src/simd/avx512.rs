@@ -167,6 +167,27 @@ unsafe impl Lanes for Wide {
     }
 
     #[inline(always)]
+    unsafe fn repeat(self, p: *const f32) -> Self::V {
+        // SAFETY: the caller promises eight readable floats.
+        unsafe { _mm512_castpd_ps(_mm512_broadcast_f64x4(_mm256_loadu_pd(p.cast()))) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_cells(self, p: *const f32, mask: u8) -> Self::V {
+        // SAFETY: the caller's promise; a bit of the mask is two floats.
+        unsafe { _mm512_castpd_ps(_mm512_maskz_loadu_pd(mask, p.cast())) }
+    }
+
+    #[inline(always)]
+    fn from_second_cell(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: as above.
+        unsafe {
+            let (a, b) = (_mm512_castps_pd(a), _mm512_castps_pd(b));
+            _mm512_castpd_ps(_mm512_shuffle_f64x2::<0b0100_1110>(a, b))
+        }
+    }
+
+    #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: Self::V) {
         // SAFETY: the caller promises sixteen writable floats.
         unsafe { _mm512_storeu_ps(p, v) }

@@ -36,6 +36,29 @@ pub unsafe trait Lanes: Copy + Send + Sync + 'static {
     /// # Safety
     /// `p` points to so many readable floats.
     unsafe fn load(self, p: *const f32) -> Self::V;
+    /// The eight floats at `p`, as often as a vector holds them.
+    ///
+    /// # Safety
+    /// `p` points to eight readable floats.
+    #[inline(always)]
+    unsafe fn repeat(self, p: *const f32) -> Self::V {
+        // SAFETY: the caller's promise; a vector of eight is all of them.
+        unsafe { self.load(p) }
+    }
+    /// Reads the cells, eight floats each, whose four bits in `mask` are set; others become zeros.
+    ///
+    /// # Safety
+    /// The cells that are read are readable.
+    #[inline(always)]
+    unsafe fn load_cells(self, p: *const f32, mask: u8) -> Self::V {
+        // SAFETY: the caller's promise; a vector of eight is one cell.
+        if mask == 0 { self.splat(0.0) } else { unsafe { self.load(p) } }
+    }
+    /// Of the cells of `a` and then `b`, eight floats each, as many as a vector has from the second on.
+    #[inline(always)]
+    fn from_second_cell(self, _a: Self::V, b: Self::V) -> Self::V {
+        b
+    }
     /// Writes a vector; any alignment.
     ///
     /// # Safety

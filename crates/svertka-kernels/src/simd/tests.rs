@@ -176,6 +176,45 @@ fn wide_bits<L: Lanes>(l: L, [a, b]: [[f32; LANES]; 2], bits: &mut Vec<u32>) {
     bits.extend(out.as_flattened().iter().map(|x| x.to_bits()));
 }
 
+/// Vectors as cells of eight floats.
+struct Cells;
+
+impl WithSimd for Cells {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        cells(s);
+        cells(S::Wide::from(s));
+    }
+}
+
+#[inline(always)]
+fn cells<L: Lanes>(l: L) {
+    let width = L::WIDTH / LANES;
+    let numbers: [[f32; LANES]; 4] = std::array::from_fn(|i| A.map(|a| a + i as f32));
+    let from = |cell: usize| numbers[cell..].as_ptr().cast::<f32>();
+    let split = |v: L::V| {
+        let mut out = [[f32::NAN; LANES]; 2];
+        // SAFETY: there is place for two cells, and no vector has more.
+        unsafe { l.store(out.as_mut_ptr().cast(), v) };
+        out[..width].to_vec()
+    };
+    // SAFETY: there are four cells, and no vector has more than two.
+    unsafe {
+        assert_eq!(split(l.repeat(from(1))), vec![numbers[1]; width]);
+        let (a, b) = (l.load(from(0)), l.load(from(width)));
+        assert_eq!(split(l.from_second_cell(a, b)), numbers[1..][..width]);
+        for mask in 0..1 << width {
+            let bits =
+                (0..width).filter(|cell| mask >> cell & 1 != 0).fold(0, |bits, cell| bits | 15 << (4 * cell));
+            let expected = |cell| if mask >> cell & 1 != 0 { numbers[1 + cell] } else { [0.0; LANES] };
+            assert_eq!(split(l.load_cells(from(1), bits)), (0..width).map(expected).collect::<Vec<_>>());
+        }
+        assert_eq!(split(l.load_cells(std::ptr::null(), 0)), vec![[0.0; LANES]; width]);
+    }
+}
+
 struct Functions;
 
 impl WithSimd for Functions {
@@ -215,7 +254,10 @@ fn reference_erf(x: f64) -> f64 {
 
 #[test]
 fn operations_agree_with_plain_arithmetic() {
-    Isa::available().into_iter().for_each(|isa| isa.dispatch(Operations));
+    for isa in Isa::available() {
+        isa.dispatch(Operations);
+        isa.dispatch(Cells);
+    }
 }
 
 #[test]
