@@ -1,302 +1,393 @@
-//! Depthwise convolution, forward and input gradient: each vector of channels meets its own taps.
+//! Weight gradient of depthwise convolution: vectors of eight channels multiply lane by lane, the sums of several taps in registers.
 //!
-//! A written row is cut into tiles of up to eight vectors of neighbouring cells, whose hot loop is `depthwise_tile.rs`. A vector is one cell; where registers hold
-//! sixteen floats and the cells that are read lie side by side, it is two. Rows that reach the same kernel rows are a class; within a row, cells with the same phase of
-//! stride and dilation are a line (`windows.rs`).
-//!
-//! Sums run over kernel rows and then the taps of a row, in one order for every cell. Kernel rows on padding are left out, cells of a row on padding are zeros.
+//! The taps are some neighbours of some kernel rows, and their sums stay in registers over all rows of a chunk that reach these kernel rows. Without
+//! stride a row is walked by what is read: a vector of `x` of each kernel row meets the last few vectors of `dy`, which are zero beyond the ends of the row. With
+//! strides it is walked by what is written: cells that reach all of the taps are one loop, and the few at its ends are told which they reach.
 
 use std::ops::Range;
 
-use super::depthwise_tile::{KernelRow, Step, VECTORS, steps_of_row, sums};
-use super::side::Side;
-use super::tile::{each_row, pieces, with_rows};
+use super::sweep::{Chunk, Sweep};
+use super::tile::{add_cells, pieces};
 use super::windows::{self, Class, Line};
 use crate::cpu::{Cpu, WithSimd};
-use crate::epilogue::{Epilogue, Finish};
 use crate::geometry::ConvGeometry;
-use crate::layout::BLOCK;
-use crate::simd::{LANES, Lanes, Simd};
-use crate::threads::{SharedMut, job_goal, share};
+use crate::layout::{BLOCK, blocked_len, blocks};
+use crate::simd::Simd;
+use crate::threads::SharedMut;
 
-/// Rows of a range, so that few of those that two ranges read are read twice.
-const BAND: usize = 7;
+/// Sums of the largest tile: more than the FMA units have in flight, and a 3 x 3 kernel in one piece. They, five vectors of `dy` and one of `x` are the
+/// 16 registers of AVX2.
+const SUMS: usize = 10;
 
-/// The plan of one pass. Offsets are in elements.
+/// Taps up to which their vectors of `dy` have registers beside the sums.
+const REACHED_TAPS: usize = 7;
+
+/// Most neighbouring taps, and most kernel rows, of a tile.
+const TAPS: usize = 9;
+const ROWS: usize = 4;
+
+/// Weight gradient: a job is a block of channels.
 #[derive(Debug)]
-pub(crate) struct Depthwise {
-    batch: usize,
-    read: Side,
-    write: Side,
-    /// Kernel rows, and taps of a row.
-    kernel: [usize; 2],
-    /// Taps of a row that are reached, in the order in which lines have them.
-    taps: Vec<usize>,
-    /// Row-major, in a block of one image.
-    rows: Vec<Row>,
-    /// The tiles of a row with one cell to a vector, and with two where that can be.
-    tiles: [Vec<Tile>; 2],
-    write_step: usize,
-    /// Jobs are ranges of images, times ranges of the tiles of all rows, times ranges of blocks.
-    image_sets: usize,
-    chunks: usize,
-    block_sets: usize,
+pub(crate) struct DepthwiseWeightGradient {
+    geometry: ConvGeometry,
+    taps: usize,
+    sweep: Sweep,
+    /// Output rows by the kernel rows that they reach.
+    classes: Vec<Class>,
+    /// The taps of a kernel row.
+    pieces: Vec<Piece>,
+    /// Elements from one cell of a run to the next in `x` and in `dy`, and from one tap to the next in `x`.
+    steps: [usize; 3],
 }
 
+/// Neighbouring taps, and the cells of a row that reach some of them.
 #[derive(Debug)]
-struct Row {
-    write: usize,
-    kernel_rows: Vec<KernelRow>,
+struct Piece {
+    taps: Range<usize>,
+    runs: Vec<Run>,
+    /// Where there is no stride.
+    walks: Vec<Walk>,
 }
 
-/// Neighbouring cells of a line.
+/// A line by what is read.
 #[derive(Debug)]
-struct Tile {
-    write: usize,
-    cells: usize,
-    vectors: usize,
-    steps: Vec<Step>,
+struct Walk {
+    /// Where the first vector of `x` stands, and the cell that it is the first tap of, in elements from the start of a row.
+    x: isize,
+    dy: usize,
+    /// Cells before that one that have not met all their taps: number `i` before it is in the row if bit `i` is set.
+    before: u32,
+    /// Vectors of `x` whose first-tap cell is in the row, and those beyond.
+    inside: usize,
+    beyond: usize,
 }
 
-impl Depthwise {
-    pub(crate) fn forward(g: &ConvGeometry) -> Self {
-        let rows = windows::forward(&windows::of_rows(g));
-        Self::new(g, g.input, g.output, &rows, &windows::forward_lines(g))
-    }
+/// Cells that reach the same taps of a piece: all of them, or it is one cell.
+#[derive(Debug)]
+struct Run {
+    /// Where the first cell would read for the first tap of the piece, and where it stands, in elements from the start of a row.
+    x: isize,
+    dy: usize,
+    count: usize,
+    /// The taps, counted from the first of the piece.
+    reach: Range<usize>,
+}
 
-    pub(crate) fn input_gradient(g: &ConvGeometry) -> Self {
-        let rows = windows::input_gradient(&windows::of_rows(g));
-        Self::new(g, g.output, g.input, &rows, &windows::input_gradient_lines(g))
-    }
-
-    fn new(g: &ConvGeometry, read: [usize; 3], write: [usize; 3], classes: &[Class], lines: &[Line]) -> Self {
-        let side =
-            |size: [usize; 3]| Side { channels: g.in_channels, cells: size.iter().product(), lanes: BLOCK };
-        // Lines have the same taps, or none in common.
-        let mut taps: Vec<usize> = vec![];
-        for line in lines.iter().filter(|line| !line.taps.is_empty()) {
-            if !taps.contains(&line.taps[0]) {
-                taps.extend(&line.taps);
+impl Piece {
+    fn new(taps: Range<usize>, lines: &[Line]) -> Self {
+        let mut runs: Vec<Run> = vec![];
+        for line in lines {
+            let first = runs.len();
+            for cell in 0..line.count {
+                let position = cell * line.stride + taps.start;
+                let reach = line.inside.start.saturating_sub(position).min(taps.len())
+                    ..line.inside.end.saturating_sub(position).min(taps.len());
+                match runs[first..].last_mut() {
+                    _ if reach.is_empty() => {}
+                    Some(run) if reach.len() == taps.len() && run.reach == reach => run.count += 1,
+                    _ => runs.push(Run {
+                        x: (line.read + (position * line.read_step) as isize) * BLOCK as isize,
+                        dy: (line.write + cell * line.write_step) * BLOCK,
+                        count: 1,
+                        reach,
+                    }),
+                }
             }
         }
-        let [depth, height, width] = g.window.kernel;
-        let mut plan = Self {
-            batch: g.batch,
-            read: side(read),
-            write: side(write),
-            kernel: [depth * height, width],
-            rows: rows(classes, read[2], write[2], taps.len()),
-            tiles: [tiles(lines, &taps, 1), vec![]],
-            write_step: lines.first().map_or(1, |line| line.write_step),
-            taps,
-            image_sets: 1,
-            chunks: 1,
-            block_sets: 1,
-        };
-        if lines.iter().all(|line| (line.stride, line.read_step) == (1, 1)) {
-            plan.tiles[1] = tiles(lines, &plan.taps, 2);
-        }
-        // A product counts as much as four of the dense tile's: much of the time goes to loads and stores.
-        let goal = job_goal(g.macs() * 4).next_power_of_two();
-        plan.image_sets = goal.min(plan.batch).max(1);
-        let rest = goal.div_ceil(plan.image_sets);
-        // As the pointwise layers around are cut, see `Direct`: by rows, unless their weights are more than what they read and write. Of a layer that
-        // makes six channels of one and back, that is so from about seven channels a cell on.
-        let bands = if g.in_channels <= 7 * plan.write.cells { plan.rows.len() / BAND } else { 1 };
-        plan.block_sets = rest.div_ceil(bands.clamp(1, rest)).min(plan.write.blocks()).max(1);
-        plan.chunks = rest.div_ceil(plan.block_sets).min((plan.rows.len() * plan.tiles[0].len()).max(1));
-        plan
-    }
-
-    pub(crate) fn packed_len(&self) -> usize {
-        self.write.blocks() * self.block_len()
-    }
-
-    /// Weights of a block.
-    fn block_len(&self) -> usize {
-        self.kernel[0] * self.taps.len() * BLOCK
-    }
-
-    /// Packs `weight`, in which the taps of channel `c` start at `start(c, c)`, to block x kernel row x tap x lane.
-    pub(crate) fn pack(&self, weight: &[f32], packed: &mut [f32], start: impl Fn(usize, usize) -> usize) {
-        packed.fill(0.0);
-        if self.taps.is_empty() {
-            return;
-        }
-        let [rows, width] = self.kernel;
-        for channel in 0..self.write.channels {
-            let weight = &weight[start(channel, channel)..][..rows * width];
-            let in_order = weight.chunks_exact(width).flat_map(|row| self.taps.iter().map(|&tap| row[tap]));
-            let packed = packed[channel / BLOCK * self.block_len() + channel % BLOCK..].iter_mut();
-            packed.step_by(BLOCK).zip(in_order).for_each(|(packed, weight)| *packed = weight);
-        }
-    }
-
-    pub(crate) fn run(&self, cpu: &Cpu, x: &[f32], packed: &[f32], epilogue: &Epilogue<'_>, y: &mut [f32]) {
-        assert_eq!(x.len(), self.batch * self.read.image_len(), "elements that the pass reads");
-        assert_eq!(y.len(), self.batch * self.write.image_len(), "elements that the pass writes");
-        assert_eq!(packed.len(), self.packed_len(), "packed weight");
-        let finish = epilogue.finish(cpu.isa, self.write.channels, SharedMut::new(y));
-        cpu.threads.run(self.image_sets * self.chunks * self.block_sets, |job, _| {
-            let (chunk, set) = (job / self.block_sets, job % self.block_sets);
-            let images = share(self.batch, self.image_sets, chunk / self.chunks);
-            let blocks = share(self.write.blocks(), self.block_sets, set);
-            cpu.isa.dispatch(Job {
-                plan: self,
-                x,
-                packed,
-                finish,
-                images,
-                blocks,
-                chunk: chunk % self.chunks,
-            });
+        let walks = lines.iter().filter(|line| line.stride == 1).map(|line| {
+            // A position is met by cells `position - taps.end + 1..=position - taps.start`.
+            let start = line.inside.start.max(taps.start);
+            let end = line.inside.end.min(line.count + taps.end - 1).max(start);
+            let cell = start - taps.start;
+            let inside = line.count.saturating_sub(cell).min(end - start);
+            Walk {
+                x: (line.read + (start * line.read_step) as isize) * BLOCK as isize,
+                dy: (line.write + cell * line.write_step) * BLOCK,
+                before: (1..taps.len())
+                    .filter(|&i| i <= cell && cell - i < line.count)
+                    .fold(0, |bits, i| bits | 1 << i),
+                inside,
+                beyond: end - start - inside,
+            }
         });
-    }
-
-    /// The rows that have some of the tiles of a chunk, and these.
-    #[inline(always)]
-    fn rows<'a>(&'a self, tiles: &'a [Tile], chunk: usize) -> impl Iterator<Item = (&'a Row, &'a [Tile])> {
-        let in_row = tiles.len().max(1);
-        let range = share(self.rows.len() * tiles.len(), self.chunks, chunk);
-        (range.start / in_row..range.end.div_ceil(in_row)).map(move |number| {
-            let first = number * in_row;
-            let of_row = range.start.saturating_sub(first)..(range.end - first).min(in_row);
-            (&self.rows[number], &tiles[of_row])
-        })
+        let walks = walks.collect();
+        Self { taps, runs, walks }
     }
 }
 
-/// The written rows; a kernel row has `taps` taps.
-fn rows(classes: &[Class], read_width: usize, write_width: usize, taps: usize) -> Vec<Row> {
-    let mut rows: Vec<Row> = vec![];
-    for Class { taps: kernel_rows, cells } in classes {
-        rows.extend(cells.iter().map(|cell| {
-            Row {
-                write: cell.write * write_width * BLOCK,
-                kernel_rows: kernel_rows
-                    .iter()
-                    .map(|row| KernelRow {
-                        x: (cell.read + row.read) * read_width * BLOCK,
-                        weight: row.index * taps * BLOCK,
-                    })
-                    .collect(),
-            }
-        }));
-    }
-    rows.sort_by_key(|row| row.write);
-    rows
-}
-
-/// The tiles of a row, with `width` cells to a vector; `taps` is their order.
-fn tiles(lines: &[Line], taps: &[usize], width: usize) -> Vec<Tile> {
-    let mut tiles = vec![];
-    for line in lines {
-        let first_tap = taps.iter().position(|tap| line.taps.first() == Some(tap)).unwrap_or(0);
-        for vectors in pieces(line.count.div_ceil(width), VECTORS) {
-            let first = vectors.start * width;
-            let cells = line.count.min(vectors.end * width) - first;
-            tiles.push(Tile {
-                write: (line.write + first * line.write_step) * BLOCK,
-                cells,
-                vectors: vectors.len(),
-                steps: steps_of_row(line, first, cells, width, first_tap),
-            });
+impl DepthwiseWeightGradient {
+    pub(crate) fn new(geometry: &ConvGeometry) -> Self {
+        let [depth, height, _] = geometry.output;
+        let lines = windows::forward_lines(geometry);
+        // All lines of a row have the same steps.
+        let steps = lines.first().map_or([0; 3], |line| {
+            [line.stride * line.read_step, line.write_step, line.read_step].map(|cells| cells * BLOCK)
+        });
+        Self {
+            geometry: *geometry,
+            taps: geometry.window.kernel.iter().product(),
+            sweep: Sweep::new(geometry, depth * height, blocks(geometry.in_channels)),
+            classes: windows::forward(&windows::of_rows(geometry)),
+            pieces: pieces(geometry.window.kernel[2], TAPS).map(|taps| Piece::new(taps, &lines)).collect(),
+            steps,
         }
     }
-    tiles
+
+    /// Jobs, and sums of one: a vector for each tap and one for the bias.
+    fn sizes(&self) -> (usize, usize) {
+        (blocks(self.geometry.in_channels), (self.taps + 1) * BLOCK)
+    }
+
+    pub(crate) fn scratch_len(&self, threads: usize) -> usize {
+        let (jobs, sums) = self.sizes();
+        self.sweep.scratch_len(threads, jobs, sums)
+    }
+
+    pub(crate) fn run(
+        &self,
+        cpu: &Cpu,
+        x: &[f32],
+        dy: &[f32],
+        dw: &mut [f32],
+        db: Option<&mut [f32]>,
+        scratch: &mut [f32],
+    ) {
+        let g = &self.geometry;
+        assert_eq!(x.len(), blocked_len(g.batch, g.in_channels, g.input.iter().product()), "x");
+        assert_eq!(dy.len(), blocked_len(g.batch, g.in_channels, g.output.iter().product()), "dy");
+        assert_eq!(dw.len(), g.weight_len(), "dw");
+        assert!(db.as_ref().is_none_or(|db| db.len() == g.out_channels), "db");
+        let dw = SharedMut::new(dw);
+        let db = db.map(SharedMut::new);
+        self.sweep.run(
+            cpu,
+            scratch,
+            self.sizes(),
+            |block, chunks, sums| cpu.isa.dispatch(Add { plan: self, x, dy, block, chunks, sums }),
+            |block, sums| {
+                let lanes = BLOCK.min(g.in_channels - block * BLOCK);
+                // SAFETY: job `block` alone has the channels of its block.
+                let dw = unsafe { dw.slice(block * BLOCK * self.taps, lanes * self.taps) };
+                for (lane, dw) in dw.chunks_exact_mut(self.taps).enumerate() {
+                    dw.iter_mut().zip(sums.chunks_exact(BLOCK)).for_each(|(dw, sums)| *dw = sums[lane]);
+                }
+                if let Some(db) = &db {
+                    // SAFETY: as above.
+                    let db = unsafe { db.slice(block * BLOCK, lanes) };
+                    db.copy_from_slice(&sums[self.taps * BLOCK..][..lanes]);
+                }
+            },
+        );
+    }
 }
 
-/// Some tiles of some blocks of some images.
-struct Job<'a> {
-    plan: &'a Depthwise,
+/// Adds chunks to the sums of one block.
+struct Add<'a> {
+    plan: &'a DepthwiseWeightGradient,
     x: &'a [f32],
-    packed: &'a [f32],
-    finish: Finish<'a>,
-    images: Range<usize>,
-    blocks: Range<usize>,
-    chunk: usize,
+    dy: &'a [f32],
+    block: usize,
+    chunks: &'a mut dyn Iterator<Item = Chunk>,
+    sums: &'a mut [f32],
 }
 
-impl WithSimd for Job<'_> {
+/// Calls a tile of so many kernel rows and taps.
+macro_rules! with_size {
+    ($self:ident, $s:ident, $rows:expr, $taps:expr, $arguments:tt; $($n_taps:literal: $($n_rows:literal)*;)*) => {
+        match ($rows, $taps) {
+            // SAFETY: `run` has checked the lengths that the tables were made for.
+            $($(($n_rows, $n_taps) => unsafe { with_size!(@ $self, $n_rows, $n_taps, $s, $arguments) },)*)*
+            _ => unreachable!("tiles are cut to these sizes"),
+        }
+    };
+    (@ $self:ident, $rows:literal, $taps:literal, $s:ident, ($($argument:expr),*)) => {
+        $self.tile::<S, $rows, $taps>($s, $($argument),*)
+    };
+}
+
+impl WithSimd for Add<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) {
-        let [single, double] = &self.plan.tiles;
-        if const { <S::Wide as Lanes>::WIDTH == LANES } {
-            self.blocks(s, s, single);
-        } else if double.is_empty() {
-            self.blocks(s, s, single);
-        } else {
-            self.blocks(s, S::Wide::from(s), double);
+    fn with_simd<S: Simd>(mut self, s: S) {
+        let plan = self.plan;
+        while let Some(chunk) = self.chunks.next() {
+            for class in &plan.classes {
+                for piece in &plan.pieces {
+                    let most = (SUMS / piece.taps.len()).min(ROWS);
+                    for rows in pieces(class.taps.len(), most) {
+                        with_size!(self, s, rows.len(), piece.taps.len(), (&chunk, class, rows.start, piece);
+                            1: 1 2 3 4; 2: 1 2 3 4; 3: 1 2 3; 4: 1 2; 5: 1 2; 6: 1; 7: 1; 8: 1; 9: 1;
+                        );
+                    }
+                }
+            }
+            let width = plan.geometry.output[2] * BLOCK;
+            for image in chunk.images.clone() {
+                let dy = &self.dy[self.starts(image).1..][chunk.units.start * width..chunk.units.end * width];
+                add_cells(s, dy, &mut self.sums[plan.taps * BLOCK..]);
+            }
         }
     }
 }
 
-impl Job<'_> {
+impl Add<'_> {
+    /// Where the block of `image` starts in `x` and `dy`.
     #[inline(always)]
-    fn blocks<S: Simd, L: Lanes>(&self, s: S, l: L, tiles: &[Tile]) {
-        let Self { plan, finish, .. } = self;
-        for image in self.images.clone() {
-            for block in self.blocks.clone() {
-                let x = (image * plan.read.blocks() + block) * plan.read.cells * BLOCK;
-                let x = self.x.as_ptr().wrapping_add(x);
-                let weight = self.packed.as_ptr().wrapping_add(block * plan.block_len());
-                let start = s.to_array(finish.start(s, block));
-                // SAFETY: the array has eight floats.
-                let start = unsafe { l.repeat(start.as_ptr()) };
-                let y = (image * plan.write.blocks() + block) * plan.write.cells * BLOCK;
-                for (row, tiles) in plan.rows(tiles, self.chunk) {
-                    for tile in tiles {
-                        with_rows!(tile.vectors, VECTORS in [1 2 3 4 5 6 7 8] => {
-                            // SAFETY: `run` has checked the lengths that the tables were made for; no other job writes these cells.
-                            unsafe {
-                                let sums = sums::<L, VECTORS>(l, start, x, weight, &row.kernel_rows, &tile.steps);
-                                self.store(s, l, sums, y + row.write + tile.write, tile.cells);
-                            }
-                        });
+    fn starts(&self, image: usize) -> (usize, usize) {
+        let g = &self.plan.geometry;
+        let at = |cells: [usize; 3]| {
+            (image * blocks(g.in_channels) + self.block) * cells.iter().product::<usize>() * BLOCK
+        };
+        (at(g.input), at(g.output))
+    }
+
+    /// The taps of `piece` in `ROWS` kernel rows of `class`, from number `first`.
+    ///
+    /// # Safety
+    /// `x` and `dy` have the lengths that the plan was made for.
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const ROWS: usize, const TAPS: usize>(
+        &mut self,
+        s: S,
+        chunk: &Chunk,
+        class: &Class,
+        first: usize,
+        piece: &Piece,
+    ) {
+        let plan = self.plan;
+        let (in_row, out_row) = (plan.geometry.input[2] * BLOCK, plan.geometry.output[2] * BLOCK);
+        let [x_step, dy_step, tap_step] = plan.steps;
+        let kernel_rows = &class.taps[first..first + ROWS];
+        let tap = |row: usize| kernel_rows[row].index * plan.geometry.window.kernel[2] + piece.taps.start;
+        // The rows of a class are in order.
+        let number = |unit| class.cells.partition_point(|row| row.write < unit);
+        let rows = &class.cells[number(chunk.units.start)..number(chunk.units.end)];
+
+        let mut acc = [[s.splat(0.0); TAPS]; ROWS];
+        for (row, acc) in acc.iter_mut().enumerate() {
+            for (acc, sums) in acc.iter_mut().zip(self.sums[tap(row) * BLOCK..].chunks_exact(BLOCK)) {
+                *acc = s.from_slice(sums);
+            }
+        }
+        for image in chunk.images.clone() {
+            let (x, dy) = self.starts(image);
+            let (x, dy) = (self.x.as_ptr().wrapping_add(x), self.dy.as_ptr().wrapping_add(dy));
+            for row in rows {
+                let x: [*const f32; ROWS] =
+                    std::array::from_fn(|i| x.wrapping_add((row.read + kernel_rows[i].read) * in_row));
+                let dy = dy.wrapping_add(row.write * out_row);
+                // SAFETY: the tables name cells of this block of the image.
+                unsafe {
+                    if x_step == tap_step && TAPS <= REACHED_TAPS {
+                        for walk in &piece.walks {
+                            by_read(s, &mut acc, x, dy, walk, [x_step, dy_step]);
+                        }
+                    } else {
+                        for run in &piece.runs {
+                            by_written(s, &mut acc, x, dy, run, plan.steps);
+                        }
                     }
-                    let step = plan.write_step * BLOCK;
-                    let cells = |tile: &Tile| {
-                        let first = y + row.write + tile.write;
-                        (0..tile.cells).map(move |cell| first + cell * step)
-                    };
-                    // SAFETY: the cells that have just been written.
-                    unsafe { finish.settle(tiles.iter().flat_map(cells)) };
                 }
             }
         }
+        for (row, acc) in acc.iter().enumerate() {
+            for (acc, sums) in acc.iter().zip(self.sums[tap(row) * BLOCK..].chunks_exact_mut(BLOCK)) {
+                s.write(sums, *acc);
+            }
+        }
     }
+}
 
-    /// Finishes and stores the sums of `cells` cells, the first at `at`.
-    ///
-    /// # Safety
-    /// As for [`Finish::store`].
-    #[inline(always)]
-    unsafe fn store<S: Simd, L: Lanes, const VECTORS: usize>(
-        &self,
-        s: S,
-        l: L,
-        sums: [L::V; VECTORS],
-        at: usize,
-        cells: usize,
-    ) {
-        let width = const { L::WIDTH / BLOCK };
-        let step = self.plan.write_step * BLOCK;
-        each_row!(VECTORS, V => {
+/// Adds the products of a line.
+///
+/// # Safety
+/// What the line reads from `x`, the starts of a row for each kernel row, and from `dy`, the start of a row, is readable.
+#[inline(always)]
+unsafe fn by_read<S: Simd, const ROWS: usize, const TAPS: usize>(
+    s: S,
+    acc: &mut [[S::V; TAPS]; ROWS],
+    x: [*const f32; ROWS],
+    dy: *const f32,
+    walk: &Walk,
+    [x_step, dy_step]: [usize; 2],
+) {
+    // The cells that a vector of `x` meets with its taps.
+    let mut met = [s.splat(0.0); TAPS];
+    let mut x = x;
+    let mut dy = dy.wrapping_add(walk.dy);
+    for x in &mut x {
+        *x = x.wrapping_offset(walk.x);
+    }
+    for before in 1..TAPS {
+        if walk.before >> before & 1 != 0 {
             // SAFETY: the caller's promise.
-            unsafe {
-                if width == 1 || step == BLOCK && (V + 1) * width <= cells {
-                    self.finish.store(l, at + V * width * step, sums[V]);
-                } else {
-                    let mut parts = [0.0; 2 * BLOCK];
-                    l.store(parts.as_mut_ptr(), sums[V]);
-                    for cell in V * width..cells.min((V + 1) * width) {
-                        let part = s.from_slice(&parts[(cell - V * width) * BLOCK..]);
-                        self.finish.store(s, at + cell * step, part);
+            met[before - 1] = unsafe { s.load(dy.wrapping_sub(before * dy_step)) };
+        }
+    }
+    // One loop for both, or sums would leave their registers between two.
+    for cell in 0..walk.inside + walk.beyond {
+        // Not shifted in place: LLVM moves that over the stack.
+        let mut next = [s.splat(0.0); TAPS];
+        next[1..].copy_from_slice(&met[..TAPS - 1]);
+        // SAFETY: the caller's promise.
+        unsafe {
+            if cell < walk.inside {
+                next[0] = s.load(dy);
+            }
+            met = next;
+            for (acc, x) in acc.iter_mut().zip(&mut x) {
+                let vector = s.load(*x);
+                for (acc, met) in acc.iter_mut().zip(&met) {
+                    *acc = s.fma(vector, *met, *acc);
+                }
+                *x = x.wrapping_add(x_step);
+            }
+        }
+        dy = dy.wrapping_add(dy_step);
+    }
+}
+
+/// Adds the products of a run.
+///
+/// # Safety
+/// As for [`by_read`].
+#[inline(always)]
+unsafe fn by_written<S: Simd, const ROWS: usize, const TAPS: usize>(
+    s: S,
+    acc: &mut [[S::V; TAPS]; ROWS],
+    x: [*const f32; ROWS],
+    dy: *const f32,
+    run: &Run,
+    [x_step, dy_step, tap_step]: [usize; 3],
+) {
+    let mut x = x;
+    let mut dy = dy.wrapping_add(run.dy);
+    for x in &mut x {
+        *x = x.wrapping_offset(run.x);
+    }
+    // SAFETY: the caller's promise; a cell reads what it reaches.
+    unsafe {
+        if run.reach.len() == TAPS {
+            for _ in 0..run.count {
+                let vector = s.load(dy);
+                for (acc, x) in acc.iter_mut().zip(&mut x) {
+                    for (tap, acc) in acc.iter_mut().enumerate() {
+                        *acc = s.fma(s.load(x.add(tap * tap_step)), vector, *acc);
+                    }
+                    *x = x.wrapping_add(x_step);
+                }
+                dy = dy.wrapping_add(dy_step);
+            }
+        } else {
+            let vector = s.load(dy);
+            for tap in 0..TAPS {
+                if run.reach.contains(&tap) {
+                    for (acc, x) in acc.iter_mut().zip(&x) {
+                        acc[tap] = s.fma(s.load(x.wrapping_add(tap * tap_step)), vector, acc[tap]);
                     }
                 }
             }
-        });
+        }
     }
 }

@@ -91,7 +91,7 @@ impl<const PLAIN: bool> Panels<'_, PLAIN> {
     fn walk<S: Simd, const LINES: usize, const NV: usize, const BLOCKS: usize>(self, s: S) {
         let plan = self.job.plan;
         let mut at = 0;
-        while let Some((_, cells, _)) = self.tile::<S>(at) {
+        while let Some(Together { cells, .. }) = self.tile::<S>(at) {
             let first = cells.start;
             let end = if PLAIN {
                 with_rows!(cells.len(), MR in [1 2 3 4 5 6] => self.run::<S, LINES, MR, NV, BLOCKS>(s, at))
@@ -121,17 +121,17 @@ impl<const PLAIN: bool> Panels<'_, PLAIN> {
         s.apart(Run::<PLAIN, LINES, MR, NV, BLOCKS> { panels: self, at })
     }
 
-    /// Class and cells of tile `at`, if there is one, and how many tiles it is: two of a class are one where registers have place for twice the rows. The single
-    /// steps of a plain picture have more to do with the places of rows than with weights.
+    /// What is computed from tile `at` on, if there is one: two of a class are one where registers have place for twice the rows. The single steps of a
+    /// plain picture have more to do with the places of rows than with weights.
     #[inline(always)]
-    fn tile<S: Simd>(&self, at: usize) -> Option<(usize, Range<usize>, usize)> {
+    fn tile<S: Simd>(&self, at: usize) -> Option<Together> {
         let Tile { class, cells } = self.tiles.get(at)?;
         let next = self.tiles.get(at + 1).filter(|next| S::PANELS == 2 && !PLAIN && next.class == *class);
-        Some((
-            *class,
-            cells.start..next.map_or(cells.end, |next| next.cells.end),
-            1 + usize::from(next.is_some()),
-        ))
+        Some(Together {
+            class: *class,
+            cells: cells.start..next.map_or(cells.end, |next| next.cells.end),
+            tiles: 1 + usize::from(next.is_some()),
+        })
     }
 
     /// Where the first block starts.
@@ -140,6 +140,13 @@ impl<const PLAIN: bool> Panels<'_, PLAIN> {
         let write = self.job.plan.write;
         self.image * write.image_len() + self.number * 2 * write.cells * BLOCK
     }
+}
+
+/// One tile, or two that are computed as one.
+struct Together {
+    class: usize,
+    cells: Range<usize>,
+    tiles: usize,
 }
 
 /// Tiles of one size from number `at` on, [`SETTLED_TILES`] or a few less. A function of its own: the compiler's time grows with the square of its length.
@@ -168,7 +175,7 @@ impl<const PLAIN: bool, const LINES: usize, const MR: usize, const NV: usize, co
         let x = job.x.as_ptr().wrapping_add(image * plan.read.image_len() + plan.read.at(block, 0));
         let b = panel_vectors::<NV>(job.packed.as_ptr().wrapping_add(panel.packed), plan.panel_len(panel));
         let (written, pitch) = (panels.written(), plan.write.cells * BLOCK);
-        while let Some((class, cells, tiles)) = panels.tile::<S>(at)
+        while let Some(Together { class, cells, tiles }) = panels.tile::<S>(at)
             && cells.len() == MR
             && at < end
         {
@@ -182,9 +189,7 @@ impl<const PLAIN: bool, const LINES: usize, const MR: usize, const NV: usize, co
             unsafe {
                 if PLAIN {
                     tile_of_single_steps(s, Alike(start), a, b, steps, sink);
-                } else if const { MR == S::PANELS * ROWS && NV == S::PANELS * 2 }
-                    && cold
-                    && side_by_side(cells)
+                } else if const { MR == S::PANELS * ROWS && NV == S::PANELS * 2 } && cold && contiguous(cells)
                 {
                     tile_of_blocks(s, Alike(start), a, b, steps, NextCells::<MR, _>(ahead), sink);
                 } else {
@@ -205,7 +210,7 @@ fn reads<const MR: usize>(x: *const f32, cells: &[Cell; MR]) -> [*const f32; MR]
 
 /// Whether the blocks of cells are read side by side.
 #[inline(always)]
-fn side_by_side(cells: &[Cell]) -> bool {
+fn contiguous(cells: &[Cell]) -> bool {
     cells[cells.len() - 1].read == cells[0].read + (cells.len() - 1) * BLOCK
 }
 

@@ -4,14 +4,14 @@
 //! (see [`crate::layout`]), but for the `x` of an algorithm that [reads it plain](Algorithm::reads_plain); weights plain `O x C/groups x D x H x W`
 //! until `pack` arranges them for one pass.
 //!
-//! Each algorithm is one file: `direct.rs`, with its weight gradient in `weight_gradient.rs`; `depthwise.rs`, with its weight gradient in
-//! `depthwise_gradient.rs`; `rows.rs` for small groups (`grouped.rs` says which); `winograd.rs`, whose transforms are in `squares.rs`, whose stages, weights
+//! Each algorithm is one file: `direct.rs`, with its weight gradient in `weight_gradient.rs`; `rows.rs` for depthwise layers and small groups
+//! (`grouped.rs` says which; `depthwise.rs` has the weight gradient); `winograd.rs`, whose transforms are in `squares.rs`, whose stages, weights
 //! and weight gradient have files beside it, and which `phases.rs` does for transposed layers of stride 2; and `picture.rs`, passes that write
 //! a few channels. They share the loops of `tile.rs`, the tables of `windows.rs`, where padding, stride and dilation are turned into
 //! offsets so that no algorithm mentions them, and,
 //! for weight gradients, the walk of `sweep.rs`. Sums have one order, whatever the number of threads and the place of an image in its batch.
 //! The tile leaves taps on padding out of the sum, so that not even an infinite weight meets a padded zero; transformed squares, the rows of `picture.rs`
-//! and those of depthwise layers do meet zeros, and are finite where all values are.
+//! and those of `rows.rs` and depthwise weight gradients do meet zeros, and are finite where all values are.
 //!
 //! ```
 //! use svertka_kernels::{Buffer, Cpu, conv::Forward, epilogue::Epilogue, geometry::{ConvGeometry, Window}, layout};
@@ -33,8 +33,6 @@
 pub(crate) mod ahead;
 mod algorithm;
 mod depthwise;
-mod depthwise_gradient;
-mod depthwise_tile;
 mod direct;
 mod direct_tiles;
 mod grouped;
@@ -60,12 +58,11 @@ use crate::cpu::Cpu;
 use crate::epilogue::Epilogue;
 use crate::geometry::ConvGeometry;
 use crate::layout::BLOCK;
-use depthwise::Depthwise;
-use depthwise_gradient::DepthwiseWeightGradient;
+use depthwise::DepthwiseWeightGradient;
 use direct::Direct;
 use phases::Phases;
 use picture::Picture;
-use rows::Rows;
+use rows::{Factors, Rows};
 use squares::Axis;
 use weight_gradient::DirectWeightGradient;
 use winograd::Winograd;
@@ -75,7 +72,6 @@ use winograd_gradient::WinogradWeightGradient;
 #[derive(Debug)]
 enum Plan {
     Direct(Direct),
-    Depthwise(Depthwise),
     Rows(Rows),
     Winograd(Box<Winograd>),
     Phases(Phases),
@@ -84,7 +80,7 @@ enum Plan {
 
 /// Constructors that the two passes with packed weights share.
 macro_rules! pass {
-    ($(#[$doc:meta])* $name:ident: $direct:expr, $plain:expr, $few:expr, $depthwise:expr, $rows:expr, $winograd:expr, $phases:expr) => {
+    ($(#[$doc:meta])* $name:ident: $direct:expr, $plain:expr, $few:expr, $rows:expr, $winograd:expr, $phases:expr) => {
         $(#[$doc])*
         #[derive(Debug)]
         pub struct $name {
@@ -114,7 +110,7 @@ macro_rules! pass {
                     Algorithm::Direct => Plan::Direct($direct(geometry)),
                     Algorithm::Plain => $plain(geometry),
                     Algorithm::FewChannels => $few(geometry),
-                    Algorithm::Depthwise => Plan::Depthwise($depthwise(geometry)),
+                    Algorithm::Depthwise => Plan::Rows($rows(geometry, Factors::Own)),
                     Algorithm::Grouped => Plan::Rows($rows(geometry, grouped::factors(geometry))),
                     Algorithm::WinogradTwo => Plan::Winograd(Box::new($winograd(geometry, Axis::Two))),
                     Algorithm::WinogradFour => Plan::Winograd(Box::new($winograd(geometry, Axis::Four))),
@@ -138,7 +134,6 @@ macro_rules! pass {
             pub fn packed_len(&self) -> usize {
                 match &self.plan {
                     Plan::Direct(plan) => plan.packed_len(),
-                    Plan::Depthwise(plan) => plan.packed_len(),
                     Plan::Rows(plan) => plan.packed_len(),
                     Plan::Winograd(plan) => plan.packed_len(),
                     Plan::Phases(plan) => plan.packed_len(),
@@ -149,7 +144,7 @@ macro_rules! pass {
             /// Elements of scratch memory on `threads` threads.
             pub fn scratch_len(&self, threads: usize) -> usize {
                 match &self.plan {
-                    Plan::Direct(_) | Plan::Depthwise(_) | Plan::Rows(_) => 0,
+                    Plan::Direct(_) | Plan::Rows(_) => 0,
                     Plan::Winograd(plan) => plan.scratch_len(threads),
                     Plan::Phases(plan) => plan.scratch_len(threads),
                     Plan::Picture(plan) => plan.scratch_len(threads),
@@ -162,12 +157,12 @@ macro_rules! pass {
 pass! {
     /// `y = epilogue(x * weight)`.
     Forward: |g| Direct::forward(g, BLOCK), |g| Plan::Direct(Direct::forward(g, 1)), |g| Plan::Picture(Box::new(Picture::forward(g))),
-        Depthwise::forward, Rows::forward, Winograd::forward, |g| Plan::Direct(Direct::forward(g, BLOCK))
+        Rows::forward, Winograd::forward, |g| Plan::Direct(Direct::forward(g, BLOCK))
 }
 
 pass! {
     /// The gradient for the input.
-    InputGradient: Direct::input_gradient, Picture::or_tile, |g| Plan::Direct(Direct::input_gradient(g)), Depthwise::input_gradient, Rows::input_gradient, Winograd::input_gradient,
+    InputGradient: Direct::input_gradient, Picture::or_tile, |g| Plan::Direct(Direct::input_gradient(g)), Rows::input_gradient, Winograd::input_gradient,
         |g| Plan::Phases(Phases::input_gradient(g))
 }
 
@@ -195,7 +190,6 @@ impl Forward {
         let start = |o, c| (o * group_in + of_group(c, group_in)) * taps;
         match &self.plan {
             Plan::Direct(plan) => plan.pack(cpu, weight, packed, start),
-            Plan::Depthwise(plan) => plan.pack(weight, packed, start),
             Plan::Rows(plan) => plan.pack(weight, packed, start),
             Plan::Winograd(plan) => plan.pack(cpu, weight, packed, start),
             Plan::Phases(plan) => plan.pack(cpu, weight, packed, start),
@@ -219,7 +213,6 @@ impl Forward {
     ) {
         match &self.plan {
             Plan::Direct(plan) => plan.run(cpu, x, packed, epilogue, y),
-            Plan::Depthwise(plan) => plan.run(cpu, x, packed, epilogue, y),
             Plan::Rows(plan) => plan.run(cpu, x, packed, epilogue, y),
             Plan::Winograd(plan) => plan.run(cpu, x, packed, epilogue, y, scratch),
             Plan::Phases(plan) => plan.run(cpu, x, packed, epilogue, y, scratch),
@@ -239,7 +232,6 @@ impl InputGradient {
         let start = |c, o| (o * group_in + of_group(c, group_in)) * taps;
         match &self.plan {
             Plan::Direct(plan) => plan.pack(cpu, weight, packed, start),
-            Plan::Depthwise(plan) => plan.pack(weight, packed, start),
             Plan::Rows(plan) => plan.pack(weight, packed, start),
             Plan::Winograd(plan) => plan.pack(cpu, weight, packed, start),
             Plan::Phases(plan) => plan.pack(cpu, weight, packed, start),
@@ -271,7 +263,6 @@ impl InputGradient {
     ) {
         match &self.plan {
             Plan::Direct(plan) => plan.run(cpu, dy, packed, epilogue, dx),
-            Plan::Depthwise(plan) => plan.run(cpu, dy, packed, epilogue, dx),
             Plan::Rows(plan) => plan.run(cpu, dy, packed, epilogue, dx),
             Plan::Winograd(plan) => plan.run(cpu, dy, packed, epilogue, dx, scratch),
             Plan::Phases(plan) => plan.run(cpu, dy, packed, epilogue, dx, scratch),

@@ -225,8 +225,9 @@ impl Add<'_> {
     #[inline(always)]
     fn panels<S: Simd, const NV: usize, const BLOCKS: usize>(&mut self, s: S, chunk: &Chunk, panel: usize) {
         let g = &self.plan.geometry;
-        let cells = g.output.iter().product();
+        let cells = g.output.iter().product::<usize>();
         let dy = blocked_len(chunk.images.start, g.out_channels, cells) + panel * PANEL * cells;
+        let b = block_vectors::<NV, BLOCKS>(self.dy.as_ptr().wrapping_add(dy), cells * BLOCK);
         let panel_sums = self.job.panel_sums(self.plan.taps);
         let sums = (panel - self.job.panels.start) * panel_sums;
         for group in pieces(self.job.channels.len(), ROWS) {
@@ -235,7 +236,7 @@ impl Add<'_> {
                     let first = group.start * part.taps.len() + piece.start;
                     with_rows!(piece.len(), MR in [1 2 3 4 5 6] => {
                         // SAFETY: `run` has checked the lengths that the tables were made for.
-                        unsafe { self.tile::<S, MR, NV, BLOCKS>(s, chunk, part, first, dy, sums + PANEL) }
+                        unsafe { self.tile::<S, MR, NV, BLOCKS>(s, chunk, part, first, b, sums + PANEL) }
                     });
                 }
             }
@@ -252,11 +253,11 @@ impl Add<'_> {
         }
     }
 
-    /// Rows `first..first + MR` of the products (channel of the job, tap of the part) for panels whose blocks start at `dy`, in the first image of
+    /// Rows `first..first + MR` of the products (channel of the job, tap of the part) for panels whose blocks start at `b`, in the first image of
     /// the chunk, and whose products are summed from `sums` on, those of the second `panel_sums` behind those of the first.
     ///
     /// # Safety
-    /// `x` and `dy` have the lengths that the plan was made for.
+    /// `x` and what `b` points into have the lengths that the plan was made for.
     #[inline(always)]
     unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const BLOCKS: usize>(
         &mut self,
@@ -264,7 +265,7 @@ impl Add<'_> {
         chunk: &Chunk,
         part: &SweepPart,
         first: usize,
-        dy: usize,
+        b: [*const f32; NV],
         sums: usize,
     ) {
         let plan = self.plan;
@@ -289,8 +290,6 @@ impl Add<'_> {
             }
             let x = self.x.as_ptr().wrapping_add(chunk.images.start * plan.x.image_len());
             let a = std::array::from_fn(|i| x.wrapping_add(rows[i].0));
-            let plane = plan.geometry.output.iter().product::<usize>() * BLOCK;
-            let b = block_vectors::<NV, BLOCKS>(self.dy.as_ptr().wrapping_add(dy), plane);
             tile(s, &mut acc, a, b, plan.parts.steps(chunk, part), plan.parts.strides);
             for (acc, row) in acc.iter().zip(&rows) {
                 for (j, acc) in acc.iter().enumerate().take(BLOCKS) {

@@ -91,6 +91,12 @@ unsafe impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn permute_halves(self, v: Self::V, from: &[i32; 8]) -> Self::V {
+        // SAFETY: `self` proves that the CPU has AVX, and `from` is eight integers long.
+        unsafe { _mm256_permutevar_ps(v, _mm256_loadu_si256(from.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: Self::V) {
         // SAFETY: the caller promises eight writable floats.
         unsafe { _mm256_storeu_ps(p, v) }
@@ -144,12 +150,6 @@ impl Simd for Avx2 {
                 high(s3, t3),
             ]
         }
-    }
-
-    #[inline(always)]
-    fn permute_halves(self, v: Self::V, from: &[i32; 8]) -> Self::V {
-        // SAFETY: `self` proves that the CPU has AVX, and `from` is eight integers long.
-        unsafe { _mm256_permutevar_ps(v, _mm256_loadu_si256(from.as_ptr().cast())) }
     }
 
     #[inline(always)]

@@ -91,6 +91,11 @@ unsafe impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn permute_halves(self, v: Self::V, from: &[i32; 8]) -> Self::V {
+        self.0.permute_halves(v, from)
+    }
+
+    #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: Self::V) {
         // SAFETY: the caller promises eight writable floats.
         unsafe { self.0.store(p, v) }
@@ -116,11 +121,6 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn transpose(self, square: [Self::V; 8]) -> [Self::V; 8] {
         self.0.transpose(square)
-    }
-
-    #[inline(always)]
-    fn permute_halves(self, v: Self::V, from: &[i32; 8]) -> Self::V {
-        self.0.permute_halves(v, from)
     }
 }
 
@@ -179,7 +179,16 @@ unsafe impl Lanes for Wide {
     }
 
     #[inline(always)]
-    fn from_second_cell(self, a: Self::V, b: Self::V) -> Self::V {
+    fn permute_halves(self, v: Self::V, from: &[i32; 8]) -> Self::V {
+        // SAFETY: as above; `from` is eight integers long.
+        unsafe {
+            let from = _mm512_broadcast_i64x4(_mm256_loadu_si256(from.as_ptr().cast()));
+            _mm512_permutevar_ps(v, from)
+        }
+    }
+
+    #[inline(always)]
+    fn after_first_cell(self, a: Self::V, b: Self::V) -> Self::V {
         // SAFETY: as above.
         unsafe {
             let (a, b) = (_mm512_castps_pd(a), _mm512_castps_pd(b));

@@ -54,9 +54,21 @@ pub unsafe trait Lanes: Copy + Send + Sync + 'static {
         // SAFETY: the caller's promise; a vector of eight is one cell.
         if mask == 0 { self.splat(0.0) } else { unsafe { self.load(p) } }
     }
+    /// Lane `l` of each cell is lane `from[l] % 4` of its half of the cell.
+    #[inline(always)]
+    fn permute_halves(self, v: Self::V, from: &[i32; LANES]) -> Self::V {
+        let (mut lanes, mut permuted) = ([0.0; 2 * LANES], [0.0; 2 * LANES]);
+        // SAFETY: no vector has more than sixteen lanes.
+        unsafe { self.store(lanes.as_mut_ptr(), v) };
+        for (l, lane) in permuted.iter_mut().enumerate().take(Self::WIDTH) {
+            *lane = lanes[l / 4 * 4 + (from[l % LANES] & 3) as usize];
+        }
+        // SAFETY: as above.
+        unsafe { self.load(permuted.as_ptr()) }
+    }
     /// Of the cells of `a` and then `b`, eight floats each, as many as a vector has from the second on.
     #[inline(always)]
-    fn from_second_cell(self, _a: Self::V, b: Self::V) -> Self::V {
+    fn after_first_cell(self, _a: Self::V, b: Self::V) -> Self::V {
         b
     }
     /// Writes a vector; any alignment.
@@ -109,14 +121,6 @@ pub trait Simd: Lanes {
     fn transpose(self, square: [Self::V; LANES]) -> [Self::V; LANES] {
         let rows = square.map(|row| self.to_array(row));
         std::array::from_fn(|i| self.from_slice(&rows.map(|row| row[i])))
-    }
-
-    /// Lane `l` is lane `from[l] % 4` of the half of `v` that `l` is in.
-    #[inline(always)]
-    fn permute_halves(self, v: Self::V, from: &[i32; LANES]) -> Self::V {
-        let lanes = self.to_array(v);
-        let permuted: [f32; LANES] = std::array::from_fn(|l| lanes[l / 4 * 4 + (from[l] & 3) as usize]);
-        self.from_slice(&permuted)
     }
 
     /// The lanes as an array.

@@ -204,7 +204,11 @@ fn cells<L: Lanes>(l: L) {
     unsafe {
         assert_eq!(split(l.repeat(from(1))), vec![numbers[1]; width]);
         let (a, b) = (l.load(from(0)), l.load(from(width)));
-        assert_eq!(split(l.from_second_cell(a, b)), numbers[1..][..width]);
+        assert_eq!(split(l.after_first_cell(a, b)), numbers[1..][..width]);
+        let lanes = [3, 0, 1, 5, 2, 2, 0, 7];
+        let permuted = |cell: &[f32; LANES]| std::array::from_fn(|i| cell[i / 4 * 4 + lanes[i] as usize % 4]);
+        let expected: Vec<[f32; LANES]> = numbers[..width].iter().map(permuted).collect();
+        assert_eq!(split(l.permute_halves(a, &lanes)), expected);
         for mask in 0..1 << width {
             let bits =
                 (0..width).filter(|cell| mask >> cell & 1 != 0).fold(0, |bits, cell| bits | 15 << (4 * cell));
