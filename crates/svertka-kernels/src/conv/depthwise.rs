@@ -1,14 +1,17 @@
-//! Weight gradient of depthwise convolution: vectors of eight channels multiply lane by lane, the sums of several taps in registers.
+//! Weight gradient of depthwise convolution and of groups of 2 or 4: vectors of eight channels multiply lane by lane, the sums of several taps in registers. Of
+//! groups, the channels are gone through one after the other, each brought to all lanes of its group by a permutation.
 //!
 //! The taps are some neighbours of some kernel rows, and their sums stay in registers over all rows of a chunk that reach these kernel rows. Without
 //! stride a row is walked by what is read: a vector of `x` of each kernel row meets the last few vectors of `dy`, which are zero beyond the ends of the row. With
 //! strides it is walked by what is written: cells that reach all of the taps are one loop, and the few at its ends are told which they reach.
 
-use std::ops::Range;
+use std::marker::PhantomData;
 
+use super::depthwise_pieces::{Piece, Run, Walk};
+use super::row_tile::{Group, Own, Read, lanes_of};
 use super::sweep::{Chunk, Sweep};
 use super::tile::{add_cells, pieces};
-use super::windows::{self, Class, Line};
+use super::windows::{self, Class};
 use crate::cpu::{Cpu, WithSimd};
 use crate::geometry::ConvGeometry;
 use crate::layout::{BLOCK, blocked_len, blocks};
@@ -31,6 +34,8 @@ const ROWS: usize = 4;
 pub(crate) struct DepthwiseWeightGradient {
     geometry: ConvGeometry,
     taps: usize,
+    /// Channels of a group.
+    group: usize,
     sweep: Sweep,
     /// Output rows by the kernel rows that they reach.
     classes: Vec<Class>,
@@ -38,81 +43,6 @@ pub(crate) struct DepthwiseWeightGradient {
     pieces: Vec<Piece>,
     /// Elements from one cell of a run to the next in `x` and in `dy`, and from one tap to the next in `x`.
     steps: [usize; 3],
-}
-
-/// Neighbouring taps, and the cells of a row that reach some of them.
-#[derive(Debug)]
-struct Piece {
-    taps: Range<usize>,
-    runs: Vec<Run>,
-    /// Where there is no stride.
-    walks: Vec<Walk>,
-}
-
-/// A line by what is read.
-#[derive(Debug)]
-struct Walk {
-    /// Where the first vector of `x` stands, and the cell that it is the first tap of, in elements from the start of a row.
-    x: isize,
-    dy: usize,
-    /// Cells before that one that have not met all their taps: number `i` before it is in the row if bit `i` is set.
-    before: u32,
-    /// Vectors of `x` whose first-tap cell is in the row, and those beyond.
-    inside: usize,
-    beyond: usize,
-}
-
-/// Cells that reach the same taps of a piece: all of them, or it is one cell.
-#[derive(Debug)]
-struct Run {
-    /// Where the first cell would read for the first tap of the piece, and where it stands, in elements from the start of a row.
-    x: isize,
-    dy: usize,
-    count: usize,
-    /// The taps, counted from the first of the piece.
-    reach: Range<usize>,
-}
-
-impl Piece {
-    fn new(taps: Range<usize>, lines: &[Line]) -> Self {
-        let mut runs: Vec<Run> = vec![];
-        for line in lines {
-            let first = runs.len();
-            for cell in 0..line.count {
-                let position = cell * line.stride + taps.start;
-                let reach = line.inside.start.saturating_sub(position).min(taps.len())
-                    ..line.inside.end.saturating_sub(position).min(taps.len());
-                match runs[first..].last_mut() {
-                    _ if reach.is_empty() => {}
-                    Some(run) if reach.len() == taps.len() && run.reach == reach => run.count += 1,
-                    _ => runs.push(Run {
-                        x: (line.read + (position * line.read_step) as isize) * BLOCK as isize,
-                        dy: (line.write + cell * line.write_step) * BLOCK,
-                        count: 1,
-                        reach,
-                    }),
-                }
-            }
-        }
-        let walks = lines.iter().filter(|line| line.stride == 1).map(|line| {
-            // A position is met by cells `position - taps.end + 1..=position - taps.start`.
-            let start = line.inside.start.max(taps.start);
-            let end = line.inside.end.min(line.count + taps.end - 1).max(start);
-            let cell = start - taps.start;
-            let inside = line.count.saturating_sub(cell).min(end - start);
-            Walk {
-                x: (line.read + (start * line.read_step) as isize) * BLOCK as isize,
-                dy: (line.write + cell * line.write_step) * BLOCK,
-                before: (1..taps.len())
-                    .filter(|&i| i <= cell && cell - i < line.count)
-                    .fold(0, |bits, i| bits | 1 << i),
-                inside,
-                beyond: end - start - inside,
-            }
-        });
-        let walks = walks.collect();
-        Self { taps, runs, walks }
-    }
 }
 
 impl DepthwiseWeightGradient {
@@ -126,6 +56,7 @@ impl DepthwiseWeightGradient {
         Self {
             geometry: *geometry,
             taps: geometry.window.kernel.iter().product(),
+            group: geometry.in_channels / geometry.groups,
             sweep: Sweep::new(geometry, depth * height, blocks(geometry.in_channels)),
             classes: windows::forward(&windows::of_rows(geometry)),
             pieces: pieces(geometry.window.kernel[2], TAPS).map(|taps| Piece::new(taps, &lines)).collect(),
@@ -133,9 +64,9 @@ impl DepthwiseWeightGradient {
         }
     }
 
-    /// Jobs, and sums of one: a vector for each tap and one for the bias.
+    /// Jobs, and sums of one: a vector for each channel of a group and tap, and one for the bias.
     fn sizes(&self) -> (usize, usize) {
-        (blocks(self.geometry.in_channels), (self.taps + 1) * BLOCK)
+        (blocks(self.geometry.in_channels), (self.group * self.taps + 1) * BLOCK)
     }
 
     pub(crate) fn scratch_len(&self, threads: usize) -> usize {
@@ -163,32 +94,55 @@ impl DepthwiseWeightGradient {
             cpu,
             scratch,
             self.sizes(),
-            |block, chunks, sums| cpu.isa.dispatch(Add { plan: self, x, dy, block, chunks, sums }),
+            |block, chunks, sums| {
+                if self.group == 1 {
+                    cpu.isa.dispatch(Add::<Own> {
+                        plan: self,
+                        x,
+                        dy,
+                        block,
+                        chunks,
+                        sums,
+                        read: PhantomData,
+                    });
+                } else {
+                    cpu.isa.dispatch(Add::<Group> {
+                        plan: self,
+                        x,
+                        dy,
+                        block,
+                        chunks,
+                        sums,
+                        read: PhantomData,
+                    });
+                }
+            },
             |block, sums| {
-                let lanes = BLOCK.min(g.in_channels - block * BLOCK);
+                let (lanes, taps) = (BLOCK.min(g.in_channels - block * BLOCK), self.group * self.taps);
                 // SAFETY: job `block` alone has the channels of its block.
-                let dw = unsafe { dw.slice(block * BLOCK * self.taps, lanes * self.taps) };
-                for (lane, dw) in dw.chunks_exact_mut(self.taps).enumerate() {
+                let dw = unsafe { dw.slice(block * BLOCK * taps, lanes * taps) };
+                for (lane, dw) in dw.chunks_exact_mut(taps).enumerate() {
                     dw.iter_mut().zip(sums.chunks_exact(BLOCK)).for_each(|(dw, sums)| *dw = sums[lane]);
                 }
                 if let Some(db) = &db {
                     // SAFETY: as above.
                     let db = unsafe { db.slice(block * BLOCK, lanes) };
-                    db.copy_from_slice(&sums[self.taps * BLOCK..][..lanes]);
+                    db.copy_from_slice(&sums[taps * BLOCK..][..lanes]);
                 }
             },
         );
     }
 }
 
-/// Adds chunks to the sums of one block.
-struct Add<'a> {
+/// Adds chunks to the sums of one block, whose lanes meet their channels of `x` as `R` says.
+struct Add<'a, R> {
     plan: &'a DepthwiseWeightGradient,
     x: &'a [f32],
     dy: &'a [f32],
     block: usize,
     chunks: &'a mut dyn Iterator<Item = Chunk>,
     sums: &'a mut [f32],
+    read: PhantomData<R>,
 }
 
 /// Calls a tile of so many kernel rows and taps.
@@ -205,7 +159,7 @@ macro_rules! with_size {
     };
 }
 
-impl WithSimd for Add<'_> {
+impl<R: Read> WithSimd for Add<'_, R> {
     type Output = ();
 
     #[inline(always)]
@@ -216,22 +170,24 @@ impl WithSimd for Add<'_> {
                 for piece in &plan.pieces {
                     let most = (SUMS / piece.taps.len()).min(ROWS);
                     for rows in pieces(class.taps.len(), most) {
-                        with_size!(self, s, rows.len(), piece.taps.len(), (&chunk, class, rows.start, piece);
-                            1: 1 2 3 4; 2: 1 2 3 4; 3: 1 2 3; 4: 1 2; 5: 1 2; 6: 1; 7: 1; 8: 1; 9: 1;
-                        );
+                        for channel in 0..plan.group {
+                            with_size!(self, s, rows.len(), piece.taps.len(), (&chunk, class, rows.start, piece, channel);
+                                1: 1 2 3 4; 2: 1 2 3 4; 3: 1 2 3; 4: 1 2; 5: 1 2; 6: 1; 7: 1; 8: 1; 9: 1;
+                            );
+                        }
                     }
                 }
             }
             let width = plan.geometry.output[2] * BLOCK;
             for image in chunk.images.clone() {
                 let dy = &self.dy[self.starts(image).1..][chunk.units.start * width..chunk.units.end * width];
-                add_cells(s, dy, &mut self.sums[plan.taps * BLOCK..]);
+                add_cells(s, dy, &mut self.sums[plan.group * plan.taps * BLOCK..]);
             }
         }
     }
 }
 
-impl Add<'_> {
+impl<R: Read> Add<'_, R> {
     /// Where the block of `image` starts in `x` and `dy`.
     #[inline(always)]
     fn starts(&self, image: usize) -> (usize, usize) {
@@ -254,12 +210,15 @@ impl Add<'_> {
         class: &Class,
         first: usize,
         piece: &Piece,
+        channel: usize,
     ) {
         let plan = self.plan;
         let (in_row, out_row) = (plan.geometry.input[2] * BLOCK, plan.geometry.output[2] * BLOCK);
         let [x_step, dy_step, tap_step] = plan.steps;
         let kernel_rows = &class.taps[first..first + ROWS];
-        let tap = |row: usize| kernel_rows[row].index * plan.geometry.window.kernel[2] + piece.taps.start;
+        let width = plan.geometry.window.kernel[2];
+        let tap = |row: usize| channel * plan.taps + kernel_rows[row].index * width + piece.taps.start;
+        let from = lanes_of(plan.group, channel);
         // The rows of a class are in order.
         let number = |unit| class.cells.partition_point(|row| row.write < unit);
         let rows = &class.cells[number(chunk.units.start)..number(chunk.units.end)];
@@ -281,11 +240,11 @@ impl Add<'_> {
                 unsafe {
                     if x_step == tap_step && TAPS <= REACHED_TAPS {
                         for walk in &piece.walks {
-                            by_read(s, &mut acc, x, dy, walk, [x_step, dy_step]);
+                            by_read::<S, R, ROWS, TAPS>(s, &mut acc, x, dy, walk, [x_step, dy_step], &from);
                         }
                     } else {
                         for run in &piece.runs {
-                            by_written(s, &mut acc, x, dy, run, plan.steps);
+                            by_written::<S, R, ROWS, TAPS>(s, &mut acc, x, dy, run, plan.steps, &from);
                         }
                     }
                 }
@@ -304,13 +263,14 @@ impl Add<'_> {
 /// # Safety
 /// What the line reads from `x`, the starts of a row for each kernel row, and from `dy`, the start of a row, is readable.
 #[inline(always)]
-unsafe fn by_read<S: Simd, const ROWS: usize, const TAPS: usize>(
+unsafe fn by_read<S: Simd, R: Read, const ROWS: usize, const TAPS: usize>(
     s: S,
     acc: &mut [[S::V; TAPS]; ROWS],
     x: [*const f32; ROWS],
     dy: *const f32,
     walk: &Walk,
     [x_step, dy_step]: [usize; 2],
+    from: &[i32; BLOCK],
 ) {
     // The cells that a vector of `x` meets with its taps.
     let mut met = [s.splat(0.0); TAPS];
@@ -337,7 +297,7 @@ unsafe fn by_read<S: Simd, const ROWS: usize, const TAPS: usize>(
             }
             met = next;
             for (acc, x) in acc.iter_mut().zip(&mut x) {
-                let vector = s.load(*x);
+                let vector = R::read(s, *x, None, from);
                 for (acc, met) in acc.iter_mut().zip(&met) {
                     *acc = s.fma(vector, *met, *acc);
                 }
@@ -353,13 +313,14 @@ unsafe fn by_read<S: Simd, const ROWS: usize, const TAPS: usize>(
 /// # Safety
 /// As for [`by_read`].
 #[inline(always)]
-unsafe fn by_written<S: Simd, const ROWS: usize, const TAPS: usize>(
+unsafe fn by_written<S: Simd, R: Read, const ROWS: usize, const TAPS: usize>(
     s: S,
     acc: &mut [[S::V; TAPS]; ROWS],
     x: [*const f32; ROWS],
     dy: *const f32,
     run: &Run,
     [x_step, dy_step, tap_step]: [usize; 3],
+    from: &[i32; BLOCK],
 ) {
     let mut x = x;
     let mut dy = dy.wrapping_add(run.dy);
@@ -373,7 +334,7 @@ unsafe fn by_written<S: Simd, const ROWS: usize, const TAPS: usize>(
                 let vector = s.load(dy);
                 for (acc, x) in acc.iter_mut().zip(&mut x) {
                     for (tap, acc) in acc.iter_mut().enumerate() {
-                        *acc = s.fma(s.load(x.add(tap * tap_step)), vector, *acc);
+                        *acc = s.fma(R::read(s, x.add(tap * tap_step), None, from), vector, *acc);
                     }
                     *x = x.wrapping_add(x_step);
                 }
@@ -384,7 +345,8 @@ unsafe fn by_written<S: Simd, const ROWS: usize, const TAPS: usize>(
             for tap in 0..TAPS {
                 if run.reach.contains(&tap) {
                     for (acc, x) in acc.iter_mut().zip(&x) {
-                        acc[tap] = s.fma(s.load(x.wrapping_add(tap * tap_step)), vector, acc[tap]);
+                        let read = R::read(s, x.wrapping_add(tap * tap_step), None, from);
+                        acc[tap] = s.fma(read, vector, acc[tap]);
                     }
                 }
             }

@@ -5,7 +5,7 @@
 //! until `pack` arranges them for one pass.
 //!
 //! Each algorithm is one file: `direct.rs`, with its weight gradient in `weight_gradient.rs`; `rows.rs` for depthwise layers and small groups
-//! (`grouped.rs` says which; `depthwise.rs` has the weight gradient); `winograd.rs`, whose transforms are in `squares.rs`, whose stages, weights
+//! (`grouped.rs` says which; `depthwise.rs` has the weight gradient of most); `winograd.rs`, whose transforms are in `squares.rs`, whose stages, weights
 //! and weight gradient have files beside it, and which `phases.rs` does for transposed layers of stride 2; and `picture.rs`, passes that write
 //! a few channels. They share the loops of `tile.rs`, the tables of `windows.rs`, where padding, stride and dilation are turned into
 //! offsets so that no algorithm mentions them, and,
@@ -33,6 +33,7 @@
 pub(crate) mod ahead;
 mod algorithm;
 mod depthwise;
+mod depthwise_pieces;
 mod direct;
 mod direct_tiles;
 mod grouped;
@@ -290,6 +291,9 @@ impl WeightGradient {
         let winograd = accuracy != Accuracy::Strict && winograd::supports(geometry);
         let plan = match Algorithm::choose(geometry, accuracy) {
             Algorithm::Depthwise => WeightPlan::Depthwise(DepthwiseWeightGradient::new(geometry)),
+            Algorithm::Grouped if grouped::factors(geometry) == Factors::Group => {
+                WeightPlan::Depthwise(DepthwiseWeightGradient::new(geometry))
+            }
             _ if winograd && winograd_gradient::pays(geometry) => {
                 WeightPlan::Winograd(Box::new(WinogradWeightGradient::new(geometry, Axis::Four)))
             }
@@ -311,6 +315,9 @@ impl WeightGradient {
             Algorithm::WinogradTwo => winograd(Axis::Two),
             Algorithm::WinogradFour => winograd(Axis::Four),
             Algorithm::WinogradSix => winograd(Axis::Six),
+            Algorithm::Grouped if grouped::factors(geometry) == Factors::Group => {
+                WeightPlan::Depthwise(DepthwiseWeightGradient::new(geometry))
+            }
             Algorithm::Grouped | Algorithm::WinogradPhases => return None,
         };
         Some(Self { plan })

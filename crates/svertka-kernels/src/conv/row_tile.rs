@@ -68,6 +68,11 @@ impl Read for All {
     }
 }
 
+/// For [`Group`], the lane of its half that each lane is multiplied with: that of channel `channel` of its group of `group` channels.
+pub(super) fn lanes_of(group: usize, channel: usize) -> [i32; BLOCK] {
+    std::array::from_fn(|lane| (lane / group * group + channel) as i32 % 4)
+}
+
 /// Neighbouring taps of a row, for one tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Step {

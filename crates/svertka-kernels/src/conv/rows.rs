@@ -9,7 +9,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::row_tile::{All, Group, KernelRow, Own, Read, Step, VECTORS, steps_of_row, sums};
+use super::row_tile::{All, Group, KernelRow, Own, Read, Step, VECTORS, lanes_of, steps_of_row, sums};
 use super::side::Side;
 use super::tile::{each_row, pieces, with_rows};
 use super::windows::{self, Class, Line, Tap};
@@ -151,7 +151,7 @@ impl Rows {
 
     /// What the sums of rows run over that reach the kernel rows `taps`.
     fn kernel_rows(&self, taps: &[Tap], read_width: usize) -> Vec<KernelRow> {
-        let (group, row_len) = (self.group_write, self.taps.len() * BLOCK);
+        let row_len = self.taps.len() * BLOCK;
         let mut all = vec![];
         for block in 0..self.group_read.div_ceil(BLOCK) {
             for row in taps {
@@ -163,7 +163,7 @@ impl Rows {
                     all.push(KernelRow {
                         x: row.read * read_width * BLOCK + of_channel,
                         weight: (channel * self.kernel[0] + row.index) * row_len,
-                        from: std::array::from_fn(|lane| (lane / group * group + channel) as i32 % 4),
+                        from: lanes_of(self.group_write, channel),
                     });
                 }
             }
