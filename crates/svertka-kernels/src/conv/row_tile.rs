@@ -1,6 +1,6 @@
 //! The hot loop of `rows.rs`: the sums of neighbouring written cells, and how a row of taps is cut into its steps.
 //!
-//! A step is two, three or five neighbouring taps, in registers, over a line of read cells: each read vector is loaded once and multiplied with every tap that meets it.
+//! A step is some neighbouring taps, in registers, over a line of read cells: each read vector is loaded once and multiplied with every tap that meets it.
 //! Of two cells to a vector, taps at odd distances meet vectors that begin between two loaded ones: an instruction makes them of these. Only vectors at the ends of a
 //! step can be padding; there a mask says which of their cells are.
 
@@ -94,8 +94,9 @@ enum Kind {
     Apart,
     Two,
     Three,
-    /// All taps of a row.
+    /// All taps of a row, so that it is the only step.
     Five,
+    Seven,
     ThreeByTwo,
 }
 
@@ -106,6 +107,7 @@ impl Kind {
             Self::Two => 2,
             Self::Three | Self::ThreeByTwo => 3,
             Self::Five => 5,
+            Self::Seven => 7,
         }
     }
 }
@@ -121,6 +123,7 @@ pub(super) fn steps_of_row(
 ) -> Vec<Step> {
     let kinds: &[Kind] = match (line.read_step, line.stride) {
         (1, 1) if line.taps.len() == 5 => &[Kind::Five, Kind::Three, Kind::Two, Kind::Apart, Kind::Part],
+        (1, 1) if line.taps.len() == 7 => &[Kind::Seven, Kind::Three, Kind::Two, Kind::Apart, Kind::Part],
         (1, 1) => &[Kind::Three, Kind::Two, Kind::Apart, Kind::Part],
         (1, 2) => &[Kind::ThreeByTwo, Kind::Apart, Kind::Part],
         _ => &[Kind::Apart, Kind::Part],
@@ -212,6 +215,7 @@ pub(super) unsafe fn sums<L: Lanes, R: Read, const VECTORS: usize>(
         // What nearly all layers are: nothing but this in the loop.
         [step] if step.kind == Kind::Three => rows.iter().for_each(|row| walk!(row, step, 3 by 1)),
         [step] if step.kind == Kind::Five => rows.iter().for_each(|row| walk!(row, step, 5 by 1)),
+        [step] if step.kind == Kind::Seven => rows.iter().for_each(|row| walk!(row, step, 7 by 1)),
         [step] if one_cell && step.kind == Kind::ThreeByTwo => {
             rows.iter().for_each(|row| walk!(row, step, 3 by 2));
         }
