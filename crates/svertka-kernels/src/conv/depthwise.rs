@@ -95,26 +95,10 @@ impl DepthwiseWeightGradient {
             scratch,
             self.sizes(),
             |block, chunks, sums| {
-                if self.group == 1 {
-                    cpu.isa.dispatch(Add::<Own> {
-                        plan: self,
-                        x,
-                        dy,
-                        block,
-                        chunks,
-                        sums,
-                        read: PhantomData,
-                    });
-                } else {
-                    cpu.isa.dispatch(Add::<Group> {
-                        plan: self,
-                        x,
-                        dy,
-                        block,
-                        chunks,
-                        sums,
-                        read: PhantomData,
-                    });
+                let add = Add { plan: self, x, dy, block, chunks, sums };
+                match self.group {
+                    1 => cpu.isa.dispatch(By::<Own>(add, PhantomData)),
+                    _ => cpu.isa.dispatch(By::<Group>(add, PhantomData)),
                 }
             },
             |block, sums| {
@@ -134,16 +118,18 @@ impl DepthwiseWeightGradient {
     }
 }
 
-/// Adds chunks to the sums of one block, whose lanes meet their channels of `x` as `R` says.
-struct Add<'a, R> {
+/// Adds chunks to the sums of one block.
+struct Add<'a> {
     plan: &'a DepthwiseWeightGradient,
     x: &'a [f32],
     dy: &'a [f32],
     block: usize,
     chunks: &'a mut dyn Iterator<Item = Chunk>,
     sums: &'a mut [f32],
-    read: PhantomData<R>,
 }
+
+/// Additions whose lanes meet their channels of `x` as `R` says, so that each way is compiled by itself.
+struct By<'a, R>(Add<'a>, PhantomData<R>);
 
 /// Calls a tile of so many kernel rows and taps.
 macro_rules! with_size {
@@ -155,15 +141,22 @@ macro_rules! with_size {
         }
     };
     (@ $self:ident, $rows:literal, $taps:literal, $s:ident, ($($argument:expr),*)) => {
-        $self.tile::<S, $rows, $taps>($s, $($argument),*)
+        $self.tile::<S, R, $rows, $taps>($s, $($argument),*)
     };
 }
 
-impl<R: Read> WithSimd for Add<'_, R> {
+impl<R: Read> WithSimd for By<'_, R> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, s: S) {
+        self.0.chunks::<S, R>(s);
+    }
+}
+
+impl Add<'_> {
+    #[inline(always)]
+    fn chunks<S: Simd, R: Read>(&mut self, s: S) {
         let plan = self.plan;
         while let Some(chunk) = self.chunks.next() {
             for class in &plan.classes {
@@ -185,9 +178,7 @@ impl<R: Read> WithSimd for Add<'_, R> {
             }
         }
     }
-}
 
-impl<R: Read> Add<'_, R> {
     /// Where the block of `image` starts in `x` and `dy`.
     #[inline(always)]
     fn starts(&self, image: usize) -> (usize, usize) {
@@ -203,7 +194,7 @@ impl<R: Read> Add<'_, R> {
     /// # Safety
     /// `x` and `dy` have the lengths that the plan was made for.
     #[inline(always)]
-    unsafe fn tile<S: Simd, const ROWS: usize, const TAPS: usize>(
+    unsafe fn tile<S: Simd, R: Read, const ROWS: usize, const TAPS: usize>(
         &mut self,
         s: S,
         chunk: &Chunk,

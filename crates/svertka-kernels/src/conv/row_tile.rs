@@ -77,7 +77,8 @@ pub(super) fn lanes_of(group: usize, channel: usize) -> [i32; BLOCK] {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Step {
     kind: Kind,
-    /// From where the first cell of the tile meets the first tap of the row to where the tap in the middle meets the first vector of cells, and for single taps to where it meets the next.
+    /// From where the first cell of the tile meets the first tap of the row to where the tap in the middle meets the first vector of cells; and how much further on a
+    /// single tap meets the next.
     x: usize,
     apart: usize,
     weight: usize,
